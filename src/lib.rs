@@ -1,10 +1,15 @@
 //! DreamLLM: one model that understands and creates images, on an in-house tensor engine with WGSL shaders.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
+pub mod autograd;
 mod error;
+pub mod gpu;
 pub mod image;
+pub mod ops;
 pub mod random;
+pub mod tensor;
 pub mod text;
 pub mod weights;
 
 pub use error::{Error, Result};
+pub use tensor::{DType, Shape, Tensor};

@@ -1,0 +1,6 @@
+// Four neighbours of the input x from element e on, f32, rows of a multiple of four elements.
+alias Input = vec4<f32>;
+
+fn x4(e: u32, count: u32) -> vec4<f32> {
+    return x[e / 4u];
+}

@@ -1,0 +1,256 @@
+//! Op cases: one table an op drives value tests, gradient tests, benchmarks and `doctor`.
+//!
+//! A case names shapes, runs the op on the device and knows an oracle in f64 on the host. Values are compared with the
+//! oracle, gradients with finite differences of the oracle.
+
+use crate::autograd::gradients;
+use crate::gpu::Gpu;
+use crate::tensor::{DType, Tensor};
+use crate::{Error, Result};
+use half::f16;
+
+/// A host array in double precision, row-major.
+#[derive(Debug, Clone)]
+pub struct Array {
+    /// Lengths of the axes.
+    pub shape: Vec<usize>,
+    /// The elements.
+    pub data: Vec<f64>,
+}
+
+impl Array {
+    /// An array whose element at flat index i is `f(i)`.
+    pub fn build(shape: &[usize], f: impl FnMut(usize) -> f64) -> Array {
+        Array { shape: shape.to_vec(), data: (0..shape.iter().product()).map(f).collect() }
+    }
+
+    /// An array whose element is given by its coordinates.
+    pub fn from_coordinates(shape: &[usize], mut f: impl FnMut(&[usize]) -> f64) -> Array {
+        let mut at = vec![0; shape.len()];
+        Array::build(shape, |i| {
+            let mut rest = i;
+            for axis in (0..shape.len()).rev() {
+                at[axis] = rest % shape[axis];
+                rest /= shape[axis];
+            }
+            f(&at)
+        })
+    }
+
+    /// The element at coordinates.
+    pub fn at(&self, coordinates: &[usize]) -> f64 {
+        self.data[coordinates.iter().zip(&self.shape).fold(0, |flat, (c, n)| flat * n + c)]
+    }
+
+    /// Largest magnitude.
+    pub fn largest(&self) -> f64 {
+        self.data.iter().fold(0.0, |m, x| x.abs().max(m))
+    }
+}
+
+/// An operand of a case.
+#[derive(Debug, Clone)]
+pub struct Operand {
+    /// Lengths of the axes.
+    pub shape: Vec<usize>,
+    /// Storage on the device.
+    pub dtype: DType,
+    /// Range of the pseudo-random values; integers are drawn below the upper end.
+    pub range: (f64, f64),
+    /// Whether the gradient by this operand is tested.
+    pub differentiable: bool,
+}
+
+type Run = Box<dyn Fn(&[Tensor]) -> Result<Tensor> + Send + Sync>;
+type Oracle = Box<dyn Fn(&[Array]) -> Array + Send + Sync>;
+
+/// One op at one set of shapes.
+pub struct OpCase {
+    /// Name of the op, the stem of its file.
+    pub op: &'static str,
+    /// Shapes and options in words.
+    pub label: String,
+    /// Operands, filled with seeded values.
+    pub operands: Vec<Operand>,
+    /// The op on the device.
+    pub run: Run,
+    /// The same in f64 on the host.
+    pub oracle: Oracle,
+    /// Largest error allowed, relative to the largest magnitude of the result.
+    pub tolerance: f64,
+    /// Floating-point operations of a forward pass, 0 where only bytes count.
+    pub flops: f64,
+}
+
+/// The f32 operand that most cases need: values in [-1, 1], gradient tested.
+pub fn operand(shape: &[usize]) -> Operand {
+    Operand { shape: shape.to_vec(), dtype: DType::F32, range: (-1.0, 1.0), differentiable: true }
+}
+
+impl Operand {
+    /// Values in another range.
+    pub fn range(mut self, low: f64, high: f64) -> Self {
+        self.range = (low, high);
+        self
+    }
+
+    /// Stored as another type; only f32 has a gradient.
+    pub fn dtype(mut self, dtype: DType) -> Self {
+        self.dtype = dtype;
+        self.differentiable &= dtype == DType::F32;
+        self
+    }
+
+    /// Without a gradient.
+    pub fn constant(mut self) -> Self {
+        self.differentiable = false;
+        self
+    }
+
+    /// Seeded values, exactly representable in the operand's type.
+    fn values(&self, seed: u64) -> Array {
+        let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
+        let (low, high) = self.range;
+        Array::build(&self.shape, |_| {
+            state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+            let unit = (state >> 40) as f64 / (1u64 << 24) as f64;
+            let x = low + (high - low) * unit;
+            match self.dtype {
+                DType::F32 => f64::from(x as f32),
+                DType::F16 => f16::from_f64(x).to_f64(),
+                DType::U32 => x.floor(),
+            }
+        })
+    }
+}
+
+impl OpCase {
+    /// A case with the usual tolerance of 1e-5.
+    pub fn new(
+        op: &'static str,
+        label: impl Into<String>,
+        operands: Vec<Operand>,
+        run: impl Fn(&[Tensor]) -> Result<Tensor> + Send + Sync + 'static,
+        oracle: impl Fn(&[Array]) -> Array + Send + Sync + 'static,
+    ) -> OpCase {
+        let (run, oracle) = (Box::new(run), Box::new(oracle));
+        OpCase { op, label: label.into(), operands, run, oracle, tolerance: 1e-5, flops: 0.0 }
+    }
+
+    /// With another tolerance.
+    pub fn tolerance(mut self, tolerance: f64) -> Self {
+        self.tolerance = tolerance;
+        self
+    }
+
+    /// With the number of floating-point operations.
+    pub fn flops(mut self, flops: usize) -> Self {
+        self.flops = flops as f64;
+        self
+    }
+
+    fn arrays(&self) -> Vec<Array> {
+        self.operands.iter().enumerate().map(|(i, o)| o.values(i as u64 + 1 + self.label.len() as u64 * 31)).collect()
+    }
+
+    /// The operands on the device.
+    pub fn tensors(&self, gpu: &Gpu) -> Result<Vec<Tensor>> {
+        self.arrays().iter().zip(&self.operands).map(|(a, o)| upload(gpu, a, o.dtype)).collect()
+    }
+
+    /// Worst error of the value, relative to its largest magnitude. An error if it is over the tolerance.
+    pub async fn check_value(&self, gpu: &Gpu) -> Result<f64> {
+        let arrays = self.arrays();
+        let want = (self.oracle)(&arrays);
+        let y = (self.run)(&self.tensors(gpu)?)?;
+        let got = match y.dtype() {
+            DType::U32 => y.read_u32().await?.into_iter().map(f64::from).collect(),
+            _ => y.read_f32().await?.into_iter().map(f64::from).collect::<Vec<_>>(),
+        };
+        self.compare("value", y.shape().as_slice(), &got, &want)
+    }
+
+    /// Worst error of any gradient against finite differences of the oracle, relative to the gradient's largest magnitude.
+    /// None if no operand has a gradient.
+    pub async fn check_gradient(&self, gpu: &Gpu) -> Result<Option<f64>> {
+        if !self.operands.iter().any(|o| o.differentiable) {
+            return Ok(None);
+        }
+        let arrays = self.arrays();
+        let wanted = (self.oracle)(&arrays);
+        let dy = operand(&wanted.shape).values(977);
+        let tensors = self.tensors(gpu)?;
+        let variables: Vec<Tensor> =
+            tensors.iter().zip(&self.operands).map(|(t, o)| if o.differentiable { t.variable() } else { t.clone() }).collect();
+        let y = (self.run)(&variables)?;
+        let gradients = gradients(&y, &upload(gpu, &dy, DType::F32)?)?;
+        drop(y);
+        let mut worst = 0f64;
+        for (i, _) in self.operands.iter().enumerate().filter(|(_, o)| o.differentiable) {
+            let got = gradients.get(&variables[i]).ok_or_else(|| Error::NoBackward(self.op.to_string()))?;
+            let values: Vec<f64> = got.read_f32().await?.into_iter().map(f64::from).collect();
+            let places = places(values.len());
+            let differences = places.iter().map(|&at| self.difference(&arrays, &dy, i, at)).collect();
+            let want = Array { shape: vec![places.len()], data: differences };
+            let picked: Vec<f64> = places.iter().map(|&at| values[at]).collect();
+            if got.shape().as_slice() != arrays[i].shape {
+                return Err(self.fail(format!("gradient {i} has shape {}", got.shape())));
+            }
+            worst = worst.max(self.compare(&format!("gradient by operand {i}"), &want.shape, &picked, &want)?);
+        }
+        Ok(Some(worst))
+    }
+
+    /// d(Σ dy · y) / d(element `at` of operand i), by central differences of the oracle.
+    fn difference(&self, arrays: &[Array], dy: &Array, i: usize, at: usize) -> f64 {
+        let h = 1e-5;
+        let side = |step: f64| -> f64 {
+            let mut moved = arrays.to_vec();
+            moved[i].data[at] += step;
+            (self.oracle)(&moved).data.iter().zip(&dy.data).map(|(y, d)| y * d).sum()
+        };
+        (side(h) - side(-h)) / (2.0 * h)
+    }
+
+    fn compare(&self, what: &str, shape: &[usize], got: &[f64], want: &Array) -> Result<f64> {
+        if shape != want.shape {
+            return Err(self.fail(format!("{what} has shape {shape:?}, the oracle {:?}", want.shape)));
+        }
+        let scale = want.largest().max(1e-3);
+        let mut worst = (0.0, 0);
+        for (at, (g, w)) in got.iter().zip(&want.data).enumerate() {
+            let error = if g == w { 0.0 } else { (g - w).abs() / scale };
+            if error.is_nan() || error > worst.0 {
+                worst = (if error.is_nan() { f64::INFINITY } else { error }, at);
+            }
+        }
+        let (error, at) = worst;
+        let bound = if what == "value" { self.tolerance } else { 4.0 * self.tolerance };
+        if error > bound {
+            let (g, w) = (got[at], want.data[at]);
+            return Err(self.fail(format!("{what} is off by {error:.1e} (bound {bound:.0e}): element {at} is {g}, not {w}")));
+        }
+        Ok(error)
+    }
+
+    fn fail(&self, why: String) -> Error {
+        Error::Format { what: format!("{} [{}]", self.op, self.label), why }
+    }
+}
+
+fn upload(gpu: &Gpu, a: &Array, dtype: DType) -> Result<Tensor> {
+    let shape = a.shape.as_slice();
+    match dtype {
+        DType::F32 => Tensor::from_f32(gpu, &a.data.iter().map(|&x| x as f32).collect::<Vec<_>>(), shape),
+        DType::F16 => Tensor::from_f16(gpu, &a.data.iter().map(|&x| f16::from_f64(x)).collect::<Vec<_>>(), shape),
+        DType::U32 => Tensor::from_u32(gpu, &a.data.iter().map(|&x| x as u32).collect::<Vec<_>>(), shape),
+    }
+}
+
+/// All elements of a small tensor, a spread of a large one.
+fn places(len: usize) -> Vec<usize> {
+    match len {
+        0..=48 => (0..len).collect(),
+        _ => (0..48).map(|i| (i * 7919 + i * i * 31) % len).collect(),
+    }
+}

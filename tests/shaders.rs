@@ -1,0 +1,36 @@
+//! Every shader variant that Rust can ask for is valid WGSL for naga, and for Dawn's tint where it is installed. No GPU needed.
+
+use std::process::Command;
+
+fn naga_check(text: &str) -> Result<(), String> {
+    let module = naga::front::wgsl::parse_str(text).map_err(|e| e.emit_to_string(text))?;
+    // Exactly what browsers have: no optional capability.
+    let mut validator = naga::valid::Validator::new(naga::valid::ValidationFlags::all(), naga::valid::Capabilities::empty());
+    validator.validate(&module).map(|_| ()).map_err(|e| e.emit_to_string(text))
+}
+
+#[test]
+fn every_variant_is_valid() {
+    let variants = dreamllm::ops::variants();
+    assert!(variants.len() > 100, "{} variants", variants.len());
+    let folder = tempfile::tempdir().unwrap();
+    let has_tint = Command::new("tint").arg("--version").output().is_ok_and(|o| o.status.success())
+        || Command::new("tint").arg("--help").output().is_ok();
+    let mut seen = std::collections::HashSet::new();
+    for variant in variants {
+        let text = variant.text().unwrap();
+        if !seen.insert(text.clone()) {
+            continue;
+        }
+        if let Err(why) = naga_check(&text) {
+            panic!("naga rejects {}:\n{why}\n{text}", variant.label());
+        }
+        if has_tint {
+            let file = folder.path().join("shader.wgsl");
+            std::fs::write(&file, &text).unwrap();
+            let out = Command::new("tint").arg("--format").arg("wgsl").arg(&file).output().unwrap();
+            assert!(out.status.success(), "tint rejects {}:\n{}\n{text}", variant.label(), String::from_utf8_lossy(&out.stderr));
+        }
+    }
+    println!("{} texts, tint: {has_tint}", seen.len());
+}
