@@ -4,8 +4,8 @@ use std::process::Command;
 
 fn naga_check(text: &str) -> Result<(), String> {
     let module = naga::front::wgsl::parse_str(text).map_err(|e| e.emit_to_string(text))?;
-    // Exactly what browsers have: no optional capability.
-    let mut validator = naga::valid::Validator::new(naga::valid::ValidationFlags::all(), naga::valid::Capabilities::empty());
+    // What every browser has: f16 only as a storage format (unpack2x16float).
+    let mut validator = naga::valid::Validator::new(naga::valid::ValidationFlags::all(), naga::valid::Capabilities::SHADER_FLOAT16_IN_FLOAT32);
     validator.validate(&module).map(|_| ()).map_err(|e| e.emit_to_string(text))
 }
 
