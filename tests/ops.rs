@@ -1,24 +1,25 @@
 //! Every op case on the adapter: values against the f64 oracle, gradients against its finite differences.
+//! `DREAMLLM_CASES=conv2d` runs only the cases of ops whose name contains that.
 
 mod common;
 
 use common::gpu;
-use dreamllm::ops;
+use dreamllm::ops::{self, case::OpCase};
+
+fn check(test: impl Fn(&OpCase) -> dreamllm::Result<()>) {
+    let wanted = std::env::var("DREAMLLM_CASES").unwrap_or_default();
+    let cases: Vec<OpCase> = ops::cases().into_iter().filter(|case| case.op.contains(&wanted)).collect();
+    assert!(!cases.is_empty(), "no op is called {wanted}");
+    let failures: Vec<String> = cases.iter().filter_map(|case| test(case).err().map(|e| e.to_string())).collect();
+    assert!(failures.is_empty(), "{} of {} cases fail:\n{}", failures.len(), cases.len(), failures.join("\n"));
+}
 
 #[test]
 fn values() {
-    let failures: Vec<String> = ops::cases()
-        .iter()
-        .filter_map(|case| pollster::block_on(case.check_value(gpu())).err().map(|e| e.to_string()))
-        .collect();
-    assert!(failures.is_empty(), "{} cases fail:\n{}", failures.len(), failures.join("\n"));
+    check(|case| pollster::block_on(case.check_value(gpu())).map(|_| ()));
 }
 
 #[test]
 fn gradients() {
-    let failures: Vec<String> = ops::cases()
-        .iter()
-        .filter_map(|case| pollster::block_on(case.check_gradient(gpu())).err().map(|e| e.to_string()))
-        .collect();
-    assert!(failures.is_empty(), "{} cases fail:\n{}", failures.len(), failures.join("\n"));
+    check(|case| pollster::block_on(case.check_gradient(gpu())).map(|_| ()));
 }
