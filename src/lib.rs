@@ -3,6 +3,7 @@
 
 mod error;
 pub mod image;
+pub mod models;
 pub mod random;
 pub mod text;
 pub mod weights;
