@@ -2,9 +2,12 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 pub mod autograd;
+pub mod diffusion;
 mod error;
 pub mod gpu;
 pub mod image;
+pub mod models;
+pub mod nn;
 pub mod ops;
 pub mod random;
 pub mod tensor;

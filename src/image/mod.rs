@@ -1,1 +1,21 @@
-//! (being written)
+//! Pictures on the host: decoding, Pillow-exact resizing, what CLIP and the VAE are shown, and writing PNG.
+//!
+//! Everything here gives the bytes that the official Python pipeline (Pillow, torchvision, transformers) gives; models
+//! trained on those are sensitive to the resampling. Values for models are channels-last, `[Y, X, 3]`.
+
+mod clip;
+mod diffusion;
+mod load;
+mod resize;
+mod rgb;
+mod write;
+
+pub use clip::{clip_pixels, clip_resize_and_crop};
+pub use diffusion::{diffusion_pixels, diffusion_resize_and_crop, to_rgb};
+pub use load::{decode, load};
+pub use resize::{Window, resize, resize_window};
+pub use rgb::{FloatImage, RgbImage};
+pub use write::{encode_png, replace_file, write_png};
+
+#[cfg(test)]
+mod tests;

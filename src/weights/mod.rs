@@ -1,1 +1,28 @@
-//! (being written)
+//! Reading checkpoint files on the host: safetensors and `torch.save`, single or sharded, without a GPU.
+//!
+//! From the outside in: [`CheckpointFolder`] is a DreamLLM checkpoint as a user has it on disk. It gives four
+//! [`WeightSet`]s (language, clip, dream, diffusion) with the names the models use, each over one or more
+//! [`WeightFile`]s. A set hands out [`StoredTensor`]s, which convert any range of elements to `f32` straight from the
+//! mapped file, so that loading needs one bounded piece of host memory at a time.
+//!
+//! Files are untrusted: every offset is checked when the file is opened, and a pickle's code is never run.
+
+mod bytes;
+mod dtype;
+mod file;
+mod folder;
+mod pickle;
+mod pickle_value;
+mod safetensors_file;
+mod set;
+mod shards;
+mod stored;
+mod torch_bin;
+
+pub mod rename;
+
+pub use dtype::StoredDType;
+pub use file::WeightFile;
+pub use folder::{CheckpointFolder, OpenOptions, TokenizerFiles};
+pub use set::{Rename, WeightSet};
+pub use stored::StoredTensor;

@@ -1,0 +1,3 @@
+//! The parts of DreamLLM and their configurations.
+
+pub mod config;
