@@ -105,7 +105,7 @@ fn over_white(colour: [u8; 3], alpha: u8) -> [u8; 3] {
     if alpha == 0 {
         return [255; 3];
     }
-    let weight = (u32::from(alpha) << BITS) * 255 / 255;
+    let weight = u32::from(alpha) << BITS;
     let rest = (255 << BITS) - weight;
     colour.map(|channel| {
         let sum = u32::from(channel) * weight + 255 * rest + (0x80 << BITS);
