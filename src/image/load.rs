@@ -6,8 +6,9 @@
 use std::io::Cursor;
 use std::path::Path;
 
-use ::image::{DynamicImage, ImageDecoder, ImageReader, Limits};
+use ::image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits};
 
+use super::jpeg;
 use super::rgb::RgbImage;
 use crate::{Error, Result};
 
@@ -27,18 +28,33 @@ pub fn load(path: impl AsRef<Path>) -> Result<RgbImage> {
 /// Decodes a picture in memory; `what` names it in errors.
 pub fn decode(what: &str, bytes: &[u8]) -> Result<RgbImage> {
     let reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format().map_err(|e| Error::format(what, e))?;
-    if reader.format().is_none() {
-        return Err(Error::format(what, "is not a PNG, JPEG, WebP, BMP or GIF picture"));
-    }
+    let unknown = || Error::format(what, "is not a PNG, JPEG, WebP, BMP or GIF picture");
+    let format = reader.format().ok_or_else(unknown)?;
     let mut reader = reader;
     reader.limits(Limits::no_limits()); // our own limit comes before any pixel is decoded
     let mut decoder = reader.into_decoder().map_err(|e| decoding_error(what, e))?;
     check_size(what, decoder.dimensions())?;
     let orientation = decoder.orientation().map_err(|e| decoding_error(what, e))?;
-    let mut image = DynamicImage::from_decoder(decoder).map_err(|e| decoding_error(what, e))?;
+    let exact = if format == ImageFormat::Jpeg { exact_jpeg(what, bytes)? } else { None };
+    let mut image = match exact {
+        Some(image) => image,
+        None => DynamicImage::from_decoder(decoder).map_err(|e| decoding_error(what, e))?,
+    };
     image.apply_orientation(orientation);
     let (width, height) = (image.width() as usize, image.height() as usize);
     RgbImage::new(width, height, to_rgb(image))
+}
+
+/// A JPEG as Pillow decodes it; none if it is of a rare kind or damaged, and the `image` crate should try.
+fn exact_jpeg(what: &str, bytes: &[u8]) -> Result<Option<DynamicImage>> {
+    match jpeg::decode(bytes) {
+        Ok(image) => {
+            let (width, height) = (image.width as u32, image.height as u32);
+            Ok(::image::RgbImage::from_raw(width, height, image.pixels).map(DynamicImage::ImageRgb8))
+        }
+        Err(jpeg::Stop::Truncated) => Err(Error::format(what, "the JPEG file ends too early")),
+        Err(jpeg::Stop::Unsupported(_)) => Ok(None),
+    }
 }
 
 fn check_size(what: &str, (width, height): (u32, u32)) -> Result<()> {
@@ -89,7 +105,7 @@ fn over_white(colour: [u8; 3], alpha: u8) -> [u8; 3] {
     if alpha == 0 {
         return [255; 3];
     }
-    let weight = (u32::from(alpha) << BITS) * 255 / 255;
+    let weight = u32::from(alpha) << BITS;
     let rest = (255 << BITS) - weight;
     colour.map(|channel| {
         let sum = u32::from(channel) * weight + 255 * rest + (0x80 << BITS);

@@ -5,6 +5,7 @@
 
 mod clip;
 mod diffusion;
+mod jpeg;
 mod load;
 mod resize;
 mod rgb;

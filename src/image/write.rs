@@ -102,8 +102,8 @@ fn keep_permissions(target: &Path, part: &Path) -> std::io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::load;
     use super::*;
+    use crate::image::{decode, load};
 
     fn picture() -> RgbImage {
         RgbImage::new(3, 2, (0..18).map(|i| i * 14).collect()).unwrap()
@@ -112,7 +112,7 @@ mod tests {
     #[test]
     fn pictures_come_back_and_texts_are_valid_chunks() {
         let png = encode_png(&picture(), &[("prompt", "a dog"), ("Title", "ein Bär")]).unwrap();
-        assert_eq!(load::decode("png", &png).unwrap(), picture());
+        assert_eq!(decode("png", &png).unwrap(), picture());
         let mut at = 8;
         let mut kinds = Vec::new();
         while at < png.len() {
@@ -142,7 +142,7 @@ mod tests {
         let path = folder.path().join("a.png");
         fs::write(&path, "old").unwrap();
         write_png(&path, &picture(), &[]).unwrap();
-        assert_eq!(load::load(&path).unwrap(), picture());
+        assert_eq!(load(&path).unwrap(), picture());
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
         assert!(write_png(folder.path(), &picture(), &[]).unwrap_err().to_string().contains("is a folder"));
         assert!(write_png(folder.path().join("no/such/a.png"), &picture(), &[]).is_err());
@@ -157,7 +157,7 @@ mod tests {
         std::os::unix::fs::symlink(&path, &link).unwrap();
         write_png(&link, &picture(), &[]).unwrap();
         assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
-        assert_eq!(load::load(&path).unwrap(), picture());
+        assert_eq!(load(&path).unwrap(), picture());
         write_png("/dev/null", &picture(), &[]).unwrap();
         assert!(!fs::metadata("/dev/null").unwrap().is_file());
     }

@@ -8,7 +8,7 @@
 use std::collections::HashMap;
 
 use super::dtype::StoredDType;
-use super::pickle_value::{Arena, Global, Object, PickledTensor, Value};
+use super::pickle_value::{Arena, Global, Object, PickledStorage, PickledTensor, Value};
 
 /// Pickles of tensor dictionaries are a few hundred bytes per tensor; this is room for a million of them.
 const LONGEST_PICKLE: usize = 256 << 20;
@@ -54,6 +54,11 @@ impl<'a> Loaded<'a> {
         }
         let inner = top.iter().rev().find(|(key, _)| matches!(key, Value::Str("state_dict")));
         Ok(inner.and_then(|&(_, value)| self.dictionary(value)).map(|d| self.tensors_of(d)).unwrap_or_default())
+    }
+
+    /// All storages that are mentioned, named tensors or not.
+    pub(super) fn storages(&self) -> impl Iterator<Item = &PickledStorage<'a>> {
+        self.arena.storages()
     }
 
     fn dictionary(&self, value: Value<'a>) -> Option<&[(Value<'a>, Value<'a>)]> {

@@ -91,6 +91,12 @@ impl<'a> Arena<'a> {
         self.objects.get(id)
     }
 
+    pub(super) fn storages(&self) -> impl Iterator<Item = &PickledStorage<'a>> {
+        self.objects
+            .iter()
+            .filter_map(|object| if let Object::Storage(storage) = object { Some(storage) } else { None })
+    }
+
     pub(super) fn append(&mut self, id: usize, items: Vec<Value<'a>>) -> Result<(), String> {
         match self.objects.get_mut(id) {
             Some(Object::List(list)) => list.extend(items),

@@ -96,13 +96,9 @@ pub(super) fn parse_legacy(what: &str, bytes: &[u8]) -> Result<Vec<(String, Tens
         return Err(refuse("was written by an unknown version of torch.save".into()));
     }
     let order = order.strings().ok_or_else(|| refuse("has no list of its storages".into()))?;
-    let dtypes = storage_dtypes(&dictionary).map_err(refuse)?;
+    let dtypes = dictionary.storages().map(|storage| (storage.key, storage.dtype)).collect();
     let storages = legacy_storages(bytes, at, &order, &dtypes).map_err(refuse)?;
     layouts(what, &dictionary, |key, _| storages.get(key).cloned())
-}
-
-fn storage_dtypes<'a>(dictionary: &Loaded<'a>) -> Result<HashMap<&'a str, StoredDType>, String> {
-    Ok(dictionary.tensors()?.iter().map(|(_, tensor)| (tensor.storage.key, tensor.storage.dtype)).collect())
 }
 
 fn legacy_storages<'a>(
@@ -114,7 +110,7 @@ fn legacy_storages<'a>(
     let mut storages = HashMap::new();
     for &key in order {
         let outside = || format!("storage {key} lies outside the file");
-        let dtype = dtypes.get(key).ok_or_else(|| format!("storage {key} belongs to no tensor"))?;
+        let dtype = dtypes.get(key).ok_or_else(|| format!("storage {key} is nowhere described"))?;
         let count = bytes.get(at..).and_then(|rest| rest.first_chunk()).ok_or_else(outside)?;
         let size = usize::try_from(u64::from_le_bytes(*count)).ok().and_then(|n| n.checked_mul(dtype.size()));
         let start = at + 8;
