@@ -1,1 +1,4 @@
 //! Noise schedules and samplers.
+
+pub mod noise;
+pub mod pipeline;

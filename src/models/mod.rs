@@ -1,3 +1,12 @@
-//! The parts of DreamLLM and their configurations.
+//! The parts of DreamLLM, each a short file that reads like the paper's figure, and their configurations.
 
+pub mod clip;
 pub mod config;
+pub mod dreamllm;
+pub mod generation;
+pub mod llama;
+mod resnet;
+mod rotary;
+mod transformer;
+pub mod unet;
+pub mod vae;

@@ -1,1 +1,14 @@
-//! Layers: weights with a forward pass.
+//! Layers: weights with a forward pass. Their fields are named after checkpoint keys.
+
+mod conv;
+mod linear;
+mod norm;
+pub mod probe;
+mod projector;
+mod weights;
+
+pub use conv::Conv2d;
+pub use linear::Linear;
+pub use norm::{GroupNorm, LayerNorm, RmsNorm};
+pub use projector::Projector;
+pub use weights::{WeightFormat, Weights};

@@ -1,0 +1,258 @@
+//! DreamLLM: a decoder between an image encoder and an image generator.
+//!
+//! Words and pictures become one row of embeddings. For understanding, the decoder goes on with words; for creating, the
+//! dream queries are put behind the row, and their hidden states are what the UNet attends to. `MODEL.md` section 1 of
+//! the project's notes has the picture.
+
+use super::clip::ClipVision;
+use super::config::{ClipPreprocessConfig, DreamConfig, ProjectorType, SchedulerConfig};
+use super::llama::{Cache, Llama, Tokens};
+use super::unet::UNet;
+use super::vae::Vae;
+use crate::gpu::Gpu;
+use crate::image::{RgbImage, clip_pixels};
+use crate::nn::{LayerNorm, Projector, WeightFormat, Weights};
+use crate::ops::embedding::put_rows;
+use crate::ops::fill::zeros;
+use crate::ops::layout::{concat, slice};
+use crate::tensor::Tensor;
+use crate::text::{Batch, PaddingSide, Prompt, SpecialTokens, Tokenizer};
+use crate::weights::{CheckpointFolder, WeightSet};
+use crate::{Error, Result};
+
+/// The whole model, or those parts of it that a job needs.
+pub struct DreamLlm {
+    /// The device it lives on.
+    pub gpu: Gpu,
+    /// `config.json`.
+    pub config: DreamConfig,
+    /// Words to ids and back.
+    pub tokenizer: Tokenizer,
+    /// Ids of the tokens with a role.
+    pub special: SpecialTokens,
+    /// The decoder.
+    pub llama: Llama,
+    /// What is put behind a row to ask for a picture, `[Q, C]`.
+    pub dream_queries: Tensor,
+    /// The image encoder, where pictures are read.
+    pub vision: Option<Vision>,
+    /// The image generator, where pictures are drawn.
+    pub diffusion: Option<Diffusion>,
+}
+
+/// Pictures to rows of embeddings.
+pub struct Vision {
+    /// The encoder.
+    pub clip: ClipVision,
+    /// Hidden state that is read.
+    pub select: usize,
+    /// Vectors per picture.
+    pub patches: usize,
+    /// How pictures are prepared.
+    pub preprocess: ClipPreprocessConfig,
+    post_layernorm: Option<LayerNorm>,
+    projector: Projector,
+}
+
+/// Condition vectors to pictures.
+pub struct Diffusion {
+    /// Hidden states of the queries to condition vectors.
+    pub projector: Projector,
+    /// The denoiser.
+    pub unet: UNet,
+    /// The autoencoder.
+    pub vae: Vae,
+    /// The noise schedule the denoiser was trained with.
+    pub scheduler: SchedulerConfig,
+    /// Channels of a latent.
+    pub latent_channels: usize,
+    /// Side of a picture that the model was trained on.
+    pub resolution: usize,
+}
+
+/// Which parts to load, and how.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct LoadOptions {
+    /// Format of the large weights on the device.
+    pub format: WeightFormat,
+    /// Whether pictures will be read.
+    pub vision: bool,
+    /// Whether pictures will be drawn.
+    pub diffusion: bool,
+}
+
+/// Rows of tokens with pictures among them, as the decoder gets them.
+pub struct Context {
+    /// Embeddings `[B, T, C]`.
+    pub embeds: Tensor,
+    /// Padding of the rows.
+    pub tokens: Tokens,
+}
+
+impl DreamLlm {
+    /// Loads an official folder. `progress` is told stored bytes as they are read, out of [`bytes_to_load`].
+    pub fn load(
+        folder: &CheckpointFolder,
+        gpu: &Gpu,
+        options: LoadOptions,
+        progress: &dyn Fn(u64),
+    ) -> Result<DreamLlm> {
+        let root = |set| Weights::root(set, gpu, options.format, progress);
+        let config = folder.config.clone();
+        let tokenizer = Tokenizer::from_folder(&folder.root)?;
+        let special = SpecialTokens::new(&tokenizer)?;
+        if (config.vocab_size as u64) < u64::from(tokenizer.len()) {
+            let why = format!("the tokenizer has {} tokens, but vocab_size is {}", tokenizer.len(), config.vocab_size);
+            return Err(Error::file(folder.root.join("config.json"), why));
+        }
+        let queries = config.plugins.dream_embedding.as_ref().map_or(64, |d| d.num_dream_queries);
+        let dream_queries = root(&folder.dream).vector("dream_queries", [1, queries, config.hidden_size])?;
+        Ok(DreamLlm {
+            gpu: gpu.clone(),
+            tokenizer,
+            special,
+            llama: Llama::load(&root(&folder.language), &config)?,
+            dream_queries: dream_queries.reshape([queries, config.hidden_size])?,
+            vision: options.vision.then(|| Vision::load(&root(&folder.clip), folder)).transpose()?,
+            diffusion: options.diffusion.then(|| Diffusion::load(&root(&folder.diffusion), folder)).transpose()?,
+            config,
+        })
+    }
+
+    /// The image encoder, or an error if it was not loaded.
+    pub fn vision(&self) -> Result<&Vision> {
+        self.vision.as_ref().ok_or_else(|| Error::Input("the model was loaded without its image encoder".into()))
+    }
+
+    /// The image generator, or an error if it was not loaded.
+    pub fn diffusion(&self) -> Result<&Diffusion> {
+        self.diffusion.as_ref().ok_or_else(|| Error::Input("the model was loaded without its image generator".into()))
+    }
+
+    /// One row: text with `<image>` placeholders, and the pictures that take their places.
+    pub fn context(&self, text: &str, images: &[RgbImage]) -> Result<Context> {
+        let patches = if images.is_empty() { 0 } else { self.vision()?.patches };
+        let prompt = Prompt::new(&self.tokenizer.encode(text), &self.special, images.len(), patches)?;
+        let features = match images {
+            [] => None,
+            _ => Some(self.vision()?.read(&self.gpu, images)?),
+        };
+        let batch = Batch::new(&[prompt.ids.as_slice()], self.special.pad, PaddingSide::Left);
+        self.embed(&batch, &prompt.images, features.as_ref())
+    }
+
+    /// Rows of ids with patch vectors in place: `features [N, P, C]` replace the embeddings from each of the N `places`
+    /// on, which count through the flattened rows.
+    pub fn embed(&self, batch: &Batch, places: &[usize], features: Option<&Tensor>) -> Result<Context> {
+        let (rows, width) = (batch.rows, batch.width);
+        let mut embeds = self.llama.embed(&Tensor::from_u32(&self.gpu, &batch.ids, [rows, width])?)?;
+        if let Some(features) = features {
+            let [n, p, c] = features.dims("embed features", "N P C")?;
+            if n != places.len() || places.iter().any(|at| at + p > rows * width) {
+                return Err(Error::Input(format!("{n} pictures of {p} vectors do not fit their {} places", places.len())));
+            }
+            let mut source = vec![u32::MAX; rows * width];
+            for (row, place) in places.iter().flat_map(|at| *at..at + p).enumerate() {
+                source[place] = row as u32;
+            }
+            let source = Tensor::from_u32(&self.gpu, &source, [rows * width])?;
+            let flat = put_rows(&embeds.reshape([rows * width, c])?, &source, &features.reshape([n * p, c])?)?;
+            embeds = flat.reshape([rows, width, c])?;
+        }
+        let real = batch.mask.iter().any(|real| !real).then(|| batch.mask.clone());
+        Ok(Context { embeds, tokens: Tokens { positions: None, real } })
+    }
+
+    /// What the UNet should draw after a context: condition vectors `[B, Q, E]`.
+    pub fn condition(&self, context: &Context) -> Result<Tensor> {
+        let mut cache = Cache::default();
+        self.llama.forward(&context.embeds, &context.tokens, Some(&mut cache))?;
+        self.diffusion()?.projector.forward(&self.dream(&mut cache, context.embeds.shape().as_slice()[0])?)
+    }
+
+    /// Hidden states of the dream queries behind what is in the cache, `[B, Q, C]`. The dream stays in the cache.
+    pub fn dream(&self, cache: &mut Cache, rows: usize) -> Result<Tensor> {
+        let [q, _] = self.dream_queries.dims("dream queries", "Q C")?;
+        let hidden = self.llama.forward(&self.dream_embeddings(rows)?, &Tokens::default(), Some(cache))?;
+        slice(&hidden, 1, 1, q)
+    }
+
+    /// `<dream_start>`, the dream queries, `<dream_end>`, for every row: `[B, Q + 2, C]`.
+    pub fn dream_embeddings(&self, rows: usize) -> Result<Tensor> {
+        let [q, c] = self.dream_queries.dims("dream queries", "Q C")?;
+        let word = |id| self.llama.embed(&Tensor::from_u32(&self.gpu, &[id], [1])?);
+        let (start, end) = (word(self.special.dream_start)?, word(self.special.dream_end)?);
+        let block = concat(&[&start, &self.dream_queries, &end], 0)?.reshape([1, q + 2, c])?;
+        if rows == 1 { Ok(block) } else { zeros(&self.gpu, [rows, q + 2, c])?.add(&block) }
+    }
+}
+
+impl Vision {
+    fn load(w: &Weights, folder: &CheckpointFolder) -> Result<Vision> {
+        let config = &folder.clip_config;
+        let plugin = folder.config.plugins.clip_vision_embedding.as_ref();
+        let select = config.hidden_state(plugin.map_or(-2, |p| p.select_layer));
+        let (kind, depth) = plugin.map_or((ProjectorType::Linear, 1), |p| (p.projector_type, p.projector_depth));
+        let norm = || LayerNorm::load(&(w / "post_layernorm"), config.hidden_size, config.layer_norm_eps);
+        Ok(Vision {
+            clip: ClipVision::load(&(w / "clip_vision_model" / "vision_model"), config)?,
+            select: select.map_err(|why| Error::file(folder.root.join("config.json"), why))?,
+            patches: config.patches(),
+            preprocess: folder.clip_preprocess.clone(),
+            post_layernorm: plugin.is_some_and(|p| p.use_additional_post_layernorm).then(norm).transpose()?,
+            projector: Projector::load(&(w / "projector"), config.hidden_size, folder.config.hidden_size, kind, depth)?,
+        })
+    }
+
+    /// Pictures to vectors among words: `[N, P, C]`.
+    pub fn read(&self, gpu: &Gpu, images: &[RgbImage]) -> Result<Tensor> {
+        let prepared = images.iter().map(|image| clip_pixels(image, &self.preprocess)).collect::<Result<Vec<_>>>()?;
+        let Some(first) = prepared.first() else { return Err(Error::Input("no picture to read".into())) };
+        let shape = [prepared.len(), first.height, first.width, 3];
+        let pixels: Vec<f32> = prepared.iter().flat_map(|image| image.values.iter().copied()).collect();
+        self.encode(&Tensor::from_f32(gpu, &pixels, shape)?)
+    }
+
+    /// Prepared pixels `[N, Y, X, 3]` → `[N, P, C]`.
+    pub fn encode(&self, pixels: &Tensor) -> Result<Tensor> {
+        let x = self.clip.forward(pixels, self.select)?;
+        let x = self.post_layernorm.as_ref().map_or(Ok(x.clone()), |norm| norm.forward(&x))?;
+        self.projector.forward(&x)
+    }
+}
+
+impl Diffusion {
+    fn load(w: &Weights, folder: &CheckpointFolder) -> Result<Diffusion> {
+        let plugin = folder.config.plugins.stable_diffusion_head.as_ref();
+        let (kind, depth) = plugin.map_or((ProjectorType::Linear, 1), |p| (p.projector_type, p.projector_depth));
+        let cross = folder.unet_config.cross_dims().map_err(|why| Error::format("unet/config.json", why))?;
+        let width = folder.config.hidden_size;
+        Ok(Diffusion {
+            projector: Projector::load(&(w / "projector"), width, cross[0], kind, depth)?,
+            unet: UNet::load(&(w / "unet"), &folder.unet_config)?,
+            vae: Vae::load(&(w / "vae"), &folder.vae_config)?,
+            scheduler: folder.scheduler_config.clone(),
+            latent_channels: folder.vae_config.latent_channels,
+            resolution: plugin.map_or(512, |p| p.resolution),
+        })
+    }
+}
+
+/// The sets of a folder that `options` load.
+fn sets(folder: &CheckpointFolder, options: LoadOptions) -> Vec<&WeightSet> {
+    let mut sets = vec![&folder.language, &folder.dream];
+    sets.extend(options.vision.then_some(&folder.clip));
+    sets.extend(options.diffusion.then_some(&folder.diffusion));
+    sets
+}
+
+/// Stored bytes that loading will read.
+pub fn bytes_to_load(folder: &CheckpointFolder, options: LoadOptions) -> u64 {
+    let bytes = |set: &WeightSet| set.tensors().map(|t| (t.len() * t.dtype().size()) as u64).sum::<u64>();
+    sets(folder, options).into_iter().map(bytes).sum()
+}
+
+/// Tensors of the loaded parts that the model did not use.
+pub fn unread(folder: &CheckpointFolder, options: LoadOptions) -> Vec<String> {
+    sets(folder, options).into_iter().flat_map(WeightSet::unread).collect()
+}

@@ -1,0 +1,54 @@
+//! Linear layer:   y = x · Wᵀ + b
+
+use super::Weights;
+use crate::ops::matmul::{Activation, Epilogue, linear};
+use crate::tensor::Tensor;
+use crate::Result;
+
+/// W `[N, C]` and perhaps b `[N]`.
+pub struct Linear {
+    /// W
+    pub weight: Tensor,
+    /// b
+    pub bias: Option<Tensor>,
+}
+
+impl Linear {
+    /// With a bias.
+    pub fn load(w: &Weights, c: usize, n: usize) -> Result<Linear> {
+        Ok(Linear { weight: w.matrix("weight", [n, c])?, bias: Some(w.vector("bias", [n])?) })
+    }
+
+    /// Without a bias.
+    pub fn load_unbiased(w: &Weights, c: usize, n: usize) -> Result<Linear> {
+        Ok(Linear { weight: w.matrix("weight", [n, c])?, bias: None })
+    }
+
+    /// With a bias, from a 1 × 1 convolution's weight `[N, C, 1, 1]` or a matrix, whichever `convolution` says.
+    pub fn load_pointwise(w: &Weights, c: usize, n: usize, convolution: bool) -> Result<Linear> {
+        if !convolution {
+            return Linear::load(w, c, n);
+        }
+        let weight = w.filters("weight", [n, c, 1, 1])?.reshape([n, c])?;
+        Ok(Linear { weight, bias: Some(w.vector("bias", [n])?) })
+    }
+
+    /// x `[.., C]` → `[.., N]`
+    pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        self.fused(x, None, None)
+    }
+
+    /// activation(x · Wᵀ + b)
+    pub fn activated(&self, x: &Tensor, activation: Activation) -> Result<Tensor> {
+        self.fused(x, Some(activation), None)
+    }
+
+    /// residual + x · Wᵀ + b
+    pub fn added_to(&self, residual: &Tensor, x: &Tensor) -> Result<Tensor> {
+        self.fused(x, None, Some(residual))
+    }
+
+    fn fused(&self, x: &Tensor, activation: Option<Activation>, residual: Option<&Tensor>) -> Result<Tensor> {
+        linear(x, &self.weight, Epilogue { bias: self.bias.as_ref(), activation, residual })
+    }
+}

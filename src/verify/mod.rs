@@ -1,0 +1,131 @@
+//! `verify`: recomputes every recorded stage of a checkpoint's `reference/` folder and says how far off it is.
+//!
+//! The recordings come from the official PyTorch code. A stage is one recorded file; it passes if everything that is
+//! recorded in it was computed and lies within its bound.
+
+mod check;
+mod diffusion;
+mod golden;
+mod images;
+mod language;
+mod samplers;
+mod text;
+
+pub use check::{StageReport, Verdict};
+
+use crate::gpu::Gpu;
+use crate::models::dreamllm::{DreamLlm, LoadOptions};
+use crate::nn::WeightFormat;
+use crate::weights::CheckpointFolder;
+use crate::{Error, Result};
+use check::Check;
+use std::path::{Path, PathBuf};
+
+/// Largest errors allowed, relative to a tensor's largest magnitude.
+#[derive(Debug, Clone, Copy)]
+pub struct Bounds {
+    /// A single forward pass.
+    pub forward: f64,
+    /// A whole sampling loop.
+    pub pipeline: f64,
+}
+
+impl Bounds {
+    /// For weights of a format.
+    pub fn of(format: WeightFormat) -> Bounds {
+        match format {
+            WeightFormat::F32 => Bounds { forward: 1e-4, pipeline: 1e-3 },
+            WeightFormat::F16 => Bounds { forward: 5e-3, pipeline: 5e-3 },
+        }
+    }
+}
+
+/// Everything that a stage works on.
+struct Bench<'a> {
+    model: &'a DreamLlm,
+    folder: &'a CheckpointFolder,
+    reference: PathBuf,
+    bounds: Bounds,
+    format: WeightFormat,
+}
+
+/// Stages whose code does not exist yet: files of the recording that begin so.
+const OPEN: [&str; 5] = ["train_data", "train_batches", "train_losses", "vm_variants", "grads_"];
+const OPEN_OPTIMISER: &str = "adamw_";
+
+/// Runs all stages of `root/reference`; `on_stage` sees each report as it is ready.
+pub async fn verify(
+    root: &Path,
+    gpu: &Gpu,
+    format: WeightFormat,
+    mut on_stage: impl FnMut(&StageReport),
+) -> Result<Vec<StageReport>> {
+    let reference = root.join("reference");
+    if !reference.is_dir() {
+        return Err(Error::file(&reference, "there is no recording here to verify against"));
+    }
+    let folder = CheckpointFolder::open(root)?;
+    let options = LoadOptions { format, vision: true, diffusion: true };
+    let model = DreamLlm::load(&folder, gpu, options, &|_| ())?;
+    let bench = Bench { model: &model, folder: &folder, reference, bounds: Bounds::of(format), format };
+    let mut reports = Vec::new();
+    for name in STAGES {
+        if !bench.has(name) {
+            continue;
+        }
+        for report in bench.run(name).await {
+            on_stage(&report);
+            reports.push(report);
+        }
+    }
+    for report in bench.open_stages()? {
+        on_stage(&report);
+        reports.push(report);
+    }
+    if reports.is_empty() {
+        return Err(Error::file(&bench.reference, "holds no recorded stage"));
+    }
+    Ok(reports)
+}
+
+/// Recorded files in the order in which a failure explains the next ones.
+const STAGES: [&str; 10] =
+    ["tokenization", "preprocess", "clip_vision", "llama", "generate", "dream", "unet", "vae", "schedulers", "pipeline"];
+
+impl Bench<'_> {
+    fn has(&self, name: &str) -> bool {
+        ["json", "safetensors"].iter().any(|kind| self.reference.join(format!("{name}.{kind}")).is_file())
+    }
+
+    async fn run(&self, name: &str) -> Vec<StageReport> {
+        let outcome = match name {
+            "tokenization" => text::tokenization(self),
+            "preprocess" => images::preprocess(self),
+            "clip_vision" => images::clip_vision(self).await,
+            "llama" => language::llama(self).await,
+            "generate" => language::generate(self).await,
+            "dream" => language::dream(self).await,
+            "unet" => diffusion::unet(self).await,
+            "vae" => diffusion::vae(self).await,
+            "schedulers" => samplers::schedulers(self).await,
+            _ => samplers::pipeline(self).await,
+        };
+        outcome.unwrap_or_else(|error| vec![StageReport::broken(name, &error)])
+    }
+
+    /// Recorded files that no stage reads.
+    fn open_stages(&self) -> Result<Vec<StageReport>> {
+        let entries = std::fs::read_dir(&self.reference).map_err(|e| Error::file(&self.reference, e))?;
+        let mut names: Vec<String> = entries
+            .filter_map(|entry| entry.ok()?.path().file_stem()?.to_str().map(str::to_string))
+            .filter(|name| OPEN.iter().any(|open| name.starts_with(open)) || name.starts_with(OPEN_OPTIMISER))
+            .collect();
+        names.sort();
+        names.dedup();
+        Ok(names.iter().map(|name| StageReport::not_implemented(name, "training does not exist yet")).collect())
+    }
+
+    fn check(&self, stage: &str, bound: f64) -> Check {
+        Check::new(stage, bound)
+    }
+}
