@@ -2,6 +2,8 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 pub mod autograd;
+#[cfg(feature = "cli")]
+pub mod cli;
 pub mod diffusion;
 mod error;
 pub mod gpu;
@@ -12,6 +14,7 @@ pub mod ops;
 pub mod random;
 pub mod tensor;
 pub mod text;
+pub mod verify;
 pub mod weights;
 
 pub use error::{Error, Result};

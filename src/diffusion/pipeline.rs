@@ -3,13 +3,11 @@
 //! Source: Ho and Salimans, "Classifier-Free Diffusion Guidance", 2022; the order of draws and the defaults are those of
 //! the official pipeline (diffusers 0.24).
 
-use super::guidance::guide;
 use super::noise::Noise;
-use super::sampler::{Sampler, SamplerKind, SamplerOptions};
+use super::{Sampler, SamplerKind, SamplerOptions, guide};
 use crate::image::{FloatImage, RgbImage, to_rgb};
 use crate::models::dreamllm::Diffusion;
-use crate::ops::layout::concat;
-use crate::ops::layout::slice;
+use crate::ops::layout::{concat, slice};
 use crate::tensor::Tensor;
 use crate::{Error, Result};
 

@@ -137,8 +137,18 @@ impl DreamLlm {
             [] => None,
             _ => Some(self.vision()?.read(&self.gpu, images)?),
         };
+        self.check_length(prompt.ids.len())?;
         let batch = Batch::new(&[prompt.ids.as_slice()], self.special.pad, PaddingSide::Left);
         self.embed(&batch, &prompt.images, features.as_ref())
+    }
+
+    /// An error unless a prompt of `tokens` leaves room for a dream behind it.
+    fn check_length(&self, tokens: usize) -> Result<()> {
+        let limit = self.config.max_position_embeddings.saturating_sub(self.dream_queries.shape().as_slice()[0] + 2);
+        match tokens <= limit {
+            true => Ok(()),
+            false => Err(Error::Input(format!("the prompt has {tokens} tokens; this model takes at most {limit}"))),
+        }
     }
 
     /// Rows of ids with patch vectors in place: `features [N, P, C]` replace the embeddings from each of the N `places`

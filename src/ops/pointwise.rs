@@ -211,6 +211,10 @@ pointwise_ops! {
     geglu(a, gate) = a * gate.clone() * 0.5 * ((gate * std::f32::consts::FRAC_1_SQRT_2).erf() + 1.0);
     /// Classifier-free guidance: u + g · (c − u), with u the unconditional and c the conditional prediction.
     guidance(u, c; g) = u.clone() + (c - u) * g;
+    /// x · (r·√(c/v) + 1 − r): guidance rescale, with c and v the squared deviations of conditional and guided prediction.
+    guidance_rescale(x, c, v; r) = x * ((c / v.max(1e-30)).sqrt() * r.clone() + (r * -1.0 + 1.0));
+    /// p·a + q·b with factors that broadcast: every sample of a batch at its own noise level.
+    blend(a, b, p, q) = a * p + b * q;
     /// p·a + q·b: the linear step of a sampler.
     mix(a, b; p, q) = a * p + b * q;
     /// p·a + q·b + r·c

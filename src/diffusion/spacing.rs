@@ -1,0 +1,65 @@
+//! Which training timesteps the sampling steps visit.
+//!
+//! "Common diffusion noise schedules and sample steps are flawed" (Lin et al. 2023, arXiv 2305.08891), table 2, with the
+//! roundings of diffusers, which are part of the result: NumPy rounds halves to even.
+
+use crate::models::config::{SchedulerConfig, TimestepSpacing};
+use crate::{Error, Result};
+
+/// `steps` timesteps in falling order, not yet rounded where they are fractions.
+///
+/// With T training timesteps, for i = 0 … steps − 1:
+/// linspace i·(T−1)/(steps−1), leading i·⌊T/steps⌋ + offset, trailing round(T − i·T/steps) − 1 (already falling).
+pub(super) fn evenly(config: &SchedulerConfig, spacing: TimestepSpacing, steps: usize) -> Result<Vec<f64>> {
+    let train = config.num_train_timesteps;
+    let mut timesteps: Vec<f64> = match spacing {
+        TimestepSpacing::Linspace => linspace(train - 1, steps),
+        TimestepSpacing::Leading => leading(config, steps, train / steps)?,
+        TimestepSpacing::Trailing => return Ok(trailing(train, steps)),
+    };
+    timesteps.reverse();
+    Ok(timesteps)
+}
+
+/// The spacing of the multistep solvers, which treat the end of the way (noise of the lowest training level) as one more
+/// point: `steps + 1` points for linspace and leading, without the last one.
+pub(super) fn evenly_before_end(config: &SchedulerConfig, spacing: TimestepSpacing, steps: usize) -> Result<Vec<f64>> {
+    let train = config.num_train_timesteps;
+    let mut timesteps: Vec<f64> = match spacing {
+        TimestepSpacing::Linspace => linspace(train - 1, steps + 1),
+        TimestepSpacing::Leading => leading(config, steps + 1, train / (steps + 1))?,
+        TimestepSpacing::Trailing => return Ok(trailing(train, steps)),
+    };
+    timesteps.reverse();
+    timesteps.truncate(steps);
+    Ok(timesteps)
+}
+
+/// Rounds halves to even, as NumPy does.
+pub(super) fn rounded(mut timesteps: Vec<f64>) -> Vec<f64> {
+    timesteps.iter_mut().for_each(|t| *t = t.round_ties_even());
+    timesteps
+}
+
+/// `numpy.linspace(0, last, count)`.
+pub(super) fn linspace(last: usize, count: usize) -> Vec<f64> {
+    let width = last as f64 / (count.max(2) - 1) as f64;
+    let point = |i: usize| if i > 0 && i + 1 == count { last as f64 } else { i as f64 * width };
+    (0..count).map(point).collect()
+}
+
+fn leading(config: &SchedulerConfig, count: usize, width: usize) -> Result<Vec<f64>> {
+    let highest = (count - 1) * width + config.steps_offset;
+    if width > 0 && highest < config.num_train_timesteps {
+        return Ok((0..count).map(|i| (i * width + config.steps_offset) as f64).collect());
+    }
+    Err(Error::Input(format!(
+        "so many steps with leading timesteps and steps_offset {} do not fit into {} training timesteps",
+        config.steps_offset, config.num_train_timesteps
+    )))
+}
+
+fn trailing(train: usize, steps: usize) -> Vec<f64> {
+    let width = train as f64 / steps as f64;
+    (0..steps).map(|i| (train as f64 - i as f64 * width).round_ties_even() - 1.0).collect()
+}
