@@ -1,1 +1,5 @@
-fn main() {}
+//! The command line of DreamLLM. Everything it does is in the library.
+
+fn main() -> std::process::ExitCode {
+    dreamllm::cli::run()
+}

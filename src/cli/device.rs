@@ -1,0 +1,120 @@
+//! Arguments about the device and the checkpoint, shared by all commands, and opening both.
+
+use super::{Output, progress};
+use crate::gpu::{Gpu, GpuOptions, summarise};
+use crate::models::dreamllm::{DreamLlm, LoadOptions, bytes_to_load, unread};
+use crate::nn::WeightFormat;
+use crate::tensor::parse_bytes;
+use crate::weights::CheckpointFolder;
+use crate::{Error, Result};
+use clap::{Args, ValueEnum};
+use std::path::{Path, PathBuf};
+
+#[derive(Args)]
+pub(super) struct DeviceArguments {
+    /// Part of the adapter's name, such as "nvidia", "intel" or "llvmpipe" [env: DREAMLLM_ADAPTER].
+    #[arg(long, global = true, value_name = "NAME")]
+    adapter: Option<String>,
+    /// Format of the large weights on the device.
+    #[arg(long, global = true, value_enum, default_value_t = Format::F32, value_name = "FORMAT")]
+    weights: Format,
+    /// Behave as a device that binds at most so much at once, such as 128MiB.
+    #[arg(long, global = true, value_name = "BYTES", value_parser = parse_bytes)]
+    max_binding: Option<u64>,
+    /// Behave as a device without f16 arithmetic.
+    #[arg(long, global = true)]
+    no_f16: bool,
+    /// Behave as a device without subgroup operations.
+    #[arg(long, global = true)]
+    no_subgroups: bool,
+    /// Time every kernel and print the sums when done (slower).
+    #[arg(long, global = true)]
+    profile: bool,
+    /// Write every recorded dispatch to this file.
+    #[arg(long, global = true, value_name = "FILE")]
+    record: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Format {
+    /// 32 bits.
+    F32,
+    /// 16 bits; half the memory, an error of about 1e-3.
+    F16,
+}
+
+impl DeviceArguments {
+    pub fn format(&self) -> WeightFormat {
+        match self.weights {
+            Format::F32 => WeightFormat::F32,
+            Format::F16 => WeightFormat::F16,
+        }
+    }
+
+    /// Opens the device; the environment fills what the arguments leave open.
+    pub async fn open(&self, output: &Output) -> Result<Gpu> {
+        let environment = GpuOptions::from_env()?;
+        let options = GpuOptions {
+            adapter: self.adapter.clone().or(environment.adapter),
+            max_binding: self.max_binding.or(environment.max_binding),
+            no_f16: self.no_f16 || environment.no_f16,
+            no_subgroups: self.no_subgroups || environment.no_subgroups,
+            profile: self.profile,
+            pool_bound: None,
+        };
+        let gpu = Gpu::new(&options).await?;
+        let report = gpu.report();
+        output.say(&format!("adapter: {} ({}, {})", report.name, report.backend, report.driver));
+        if self.profile {
+            gpu.start_profile()?;
+        }
+        if self.record.is_some() {
+            gpu.start_log();
+        }
+        Ok(gpu)
+    }
+
+    /// Prints the profile and writes the recording, where they were asked for.
+    pub async fn close(&self, gpu: &Gpu) -> Result<()> {
+        if self.profile {
+            let sums = summarise(&gpu.take_profile().await?);
+            let total: f64 = sums.iter().map(|sum| sum.nanoseconds).sum();
+            eprintln!("{:>10}  {:>6}  {:>6}  kernel", "ms", "share", "runs");
+            for sum in &sums {
+                let share = 100.0 * sum.nanoseconds / total.max(1.0);
+                eprintln!("{:>10.2}  {share:>5.1}%  {:>6}  {}", sum.nanoseconds / 1e6, sum.runs, sum.kernel);
+            }
+        }
+        if let Some(path) = &self.record {
+            let lines: String = gpu.take_log().iter().map(|dispatch| format!("{dispatch}\n")).collect();
+            crate::image::replace_file(path, lines.as_bytes())?;
+        }
+        Ok(())
+    }
+}
+
+/// Opens a checkpoint and loads the parts that are needed, with a bar by bytes.
+pub(super) fn load(path: &Path, gpu: &Gpu, options: LoadOptions, output: &Output) -> Result<DreamLlm> {
+    let folder = CheckpointFolder::open(path)?;
+    let bar = progress::bytes(output, bytes_to_load(&folder, options));
+    let model = DreamLlm::load(&folder, gpu, options, &|bytes| bar.inc(bytes))?;
+    bar.finish_and_clear();
+    let unused = unread(&folder, options);
+    if let Some(first) = unused.first() {
+        output.say(&format!("warning: {} tensors of the checkpoint are not used, such as {first}", unused.len()));
+    }
+    Ok(model)
+}
+
+/// An error if a result could not be written to `path` in the end.
+pub(super) fn check_output(path: &Path) -> Result<()> {
+    if path.is_dir() {
+        return Err(Error::file(path, "is a folder; the picture needs a file name"));
+    }
+    let parent = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    match std::fs::metadata(parent) {
+        Ok(folder) if folder.is_dir() => Ok(()),
+        Ok(_) => Err(Error::file(parent, "is not a folder")),
+        Err(e) => Err(Error::file(parent, e)),
+    }
+}

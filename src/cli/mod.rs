@@ -1,0 +1,96 @@
+//! The command line: parses, calls the library, prints.
+
+mod ask;
+mod device;
+mod dream;
+mod progress;
+mod verify;
+
+use crate::{Error, Result};
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// One model that understands and creates images, on any GPU.
+#[derive(Parser)]
+#[command(name = "dreamllm", version, max_term_width = 100, propagate_version = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+    #[command(flatten)]
+    device: device::DeviceArguments,
+    /// Say nothing but the result.
+    #[arg(short, long, global = true)]
+    quiet: bool,
+    /// Print the result as JSON on standard output.
+    #[arg(long, global = true)]
+    json: bool,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Draw a picture from words.
+    Dream(dream::DreamArguments),
+    /// Answer a question, about pictures or without.
+    Ask(ask::AskArguments),
+    /// Recompute what was recorded with a checkpoint, stage by stage.
+    Verify(verify::VerifyArguments),
+}
+
+/// What every command is told.
+struct Output {
+    quiet: bool,
+    json: bool,
+}
+
+impl Output {
+    /// A line for a person, on standard error.
+    fn say(&self, line: &str) {
+        if !self.quiet {
+            eprintln!("{line}");
+        }
+    }
+}
+
+/// Parses the arguments and runs the command. 0: done; 1: an error, or a verification that failed; 2: wrong arguments;
+/// 130: interrupted.
+pub fn run() -> ExitCode {
+    let arguments = Arguments::parse();
+    let output = Output { quiet: arguments.quiet, json: arguments.json };
+    if let Err(error) = ctrlc::set_handler(interrupt) {
+        eprintln!("warning: Ctrl-C will not be handled: {error}");
+    }
+    let outcome = pollster::block_on(async {
+        match &arguments.command {
+            Command::Dream(dream) => dream.run(&arguments.device, &output).await.map(|()| true),
+            Command::Ask(ask) => ask.run(&arguments.device, &output).await.map(|()| true),
+            Command::Verify(verify) => verify.run(&arguments.device, &output).await,
+        }
+    });
+    match outcome {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(Error::Cancelled) => {
+            eprintln!("interrupted; nothing was written");
+            ExitCode::from(130)
+        }
+        Err(error) => {
+            eprintln!("error: {}", error.to_string().replace('\n', " "));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+static INTERRUPTED: AtomicBool = AtomicBool::new(false);
+
+/// The first Ctrl-C lets the work stop at its next step, the second one does not wait.
+fn interrupt() {
+    if INTERRUPTED.swap(true, Ordering::SeqCst) {
+        std::process::exit(130);
+    }
+}
+
+/// An error once Ctrl-C was pressed.
+fn check_interrupt() -> Result<()> {
+    if INTERRUPTED.load(Ordering::SeqCst) { Err(Error::Cancelled) } else { Ok(()) }
+}

@@ -1,0 +1,59 @@
+//! `dreamllm verify`: the recorded stages of a checkpoint, recomputed.
+
+use super::{Output, check_interrupt, device};
+use crate::Result;
+use crate::verify::{StageReport, Verdict, verify};
+use clap::Args;
+use std::path::PathBuf;
+
+#[derive(Args)]
+pub(super) struct VerifyArguments {
+    /// A checkpoint's folder with `reference/` in it.
+    checkpoint: PathBuf,
+}
+
+impl VerifyArguments {
+    /// Whether nothing failed.
+    pub async fn run(&self, device: &device::DeviceArguments, output: &Output) -> Result<bool> {
+        let gpu = device.open(output).await?;
+        if !output.json {
+            println!("{:<38} {:>8}  {:>9}  {:>7}  verdict", "stage", "compared", "worst", "bound");
+        }
+        let show = |report: &StageReport| {
+            if !output.json {
+                print(report);
+            }
+        };
+        let reports = verify(&self.checkpoint, &gpu, device.format(), show).await?;
+        check_interrupt()?;
+        let passed = reports.iter().all(|report| report.verdict != Verdict::Failed);
+        if output.json {
+            let report = gpu.report();
+            let adapter = serde_json::json!({ "name": report.name, "driver": report.driver, "backend": report.backend });
+            println!("{}", serde_json::json!({ "adapter": adapter, "passed": passed, "stages": reports }));
+        } else {
+            let count = |verdict| reports.iter().filter(|report| report.verdict == verdict).count();
+            let (ok, bad, open) = (count(Verdict::Passed), count(Verdict::Failed), count(Verdict::NotImplemented));
+            println!("{ok} stages passed, {bad} failed, {open} not implemented");
+        }
+        device.close(&gpu).await?;
+        Ok(passed)
+    }
+}
+
+fn print(report: &StageReport) {
+    let verdict = match report.verdict {
+        Verdict::Passed => "passed",
+        Verdict::Failed => "FAILED",
+        Verdict::NotImplemented => "not implemented",
+    };
+    let StageReport { stage, compared, worst, bound, .. } = report;
+    let at = if report.worst_at.is_empty() { String::new() } else { format!("  ({})", report.worst_at) };
+    println!("{stage:<38} {compared:>8}  {worst:>9.1e}  {bound:>7.0e}  {verdict}{at}");
+    for note in report.notes.iter().take(20) {
+        println!("    {note}");
+    }
+    if report.notes.len() > 20 {
+        println!("    … and {} more", report.notes.len() - 20);
+    }
+}
