@@ -3,6 +3,7 @@
 pub mod case;
 pub mod expr;
 pub mod fill;
+pub mod layout;
 pub mod matmul;
 pub mod pointwise;
 pub mod reduce;
@@ -11,11 +12,11 @@ use crate::gpu::Variant;
 
 /// Every shader variant that the ops can ask for, for validation without a GPU.
 pub fn variants() -> Vec<Variant> {
-    [fill::variants(), matmul::variants(), pointwise::variants(), reduce::variants()].concat()
+    [fill::variants(), layout::variants(), matmul::variants(), pointwise::variants(), reduce::variants()].concat()
 }
 
 /// Every op case.
 pub fn cases() -> Vec<case::OpCase> {
-    let tables = [fill::cases(), matmul::cases(), pointwise::cases(), reduce::cases()];
+    let tables = [fill::cases(), layout::cases(), matmul::cases(), pointwise::cases(), reduce::cases()];
     tables.into_iter().flatten().collect()
 }
