@@ -1,8 +1,10 @@
 //! Operations on tensors: one file a family, with formula, forward, backward and the variants of its shader.
 
 pub mod case;
+pub mod embedding;
 pub mod expr;
 pub mod fill;
+pub mod layout;
 pub mod matmul;
 pub mod pointwise;
 pub mod reduce;
@@ -11,11 +13,11 @@ use crate::gpu::Variant;
 
 /// Every shader variant that the ops can ask for, for validation without a GPU.
 pub fn variants() -> Vec<Variant> {
-    [fill::variants(), matmul::variants(), pointwise::variants(), reduce::variants()].concat()
+    [embedding::variants(), fill::variants(), layout::variants(), matmul::variants(), pointwise::variants(), reduce::variants()].concat()
 }
 
 /// Every op case.
 pub fn cases() -> Vec<case::OpCase> {
-    let tables = [fill::cases(), matmul::cases(), pointwise::cases(), reduce::cases()];
+    let tables = [embedding::cases(), fill::cases(), layout::cases(), matmul::cases(), pointwise::cases(), reduce::cases()];
     tables.into_iter().flatten().collect()
 }
