@@ -1,13 +1,31 @@
 //! One device for all tests of a binary, so that every pipeline compiles once.
+#![allow(dead_code)]
 
 use dreamllm::gpu::{Gpu, GpuOptions};
+use std::path::PathBuf;
 use std::sync::OnceLock;
 
 /// The adapter that `DREAMLLM_ADAPTER` and the emulation variables ask for; a missing one fails the test.
 pub fn gpu() -> &'static Gpu {
     static GPU: OnceLock<Gpu> = OnceLock::new();
+    GPU.get_or_init(|| open(&GpuOptions::from_env().unwrap()))
+}
+
+/// The same adapter as a weak device: 1 MiB bindings, no f16 arithmetic, no subgroups.
+pub fn weak_gpu() -> &'static Gpu {
+    static GPU: OnceLock<Gpu> = OnceLock::new();
     GPU.get_or_init(|| {
         let options = GpuOptions::from_env().unwrap();
-        pollster::block_on(Gpu::new(&options)).unwrap_or_else(|e| panic!("{e}"))
+        open(&GpuOptions { max_binding: Some(1 << 20), no_f16: true, no_subgroups: true, ..options })
     })
+}
+
+/// A device opened with options.
+pub fn open(options: &GpuOptions) -> Gpu {
+    pollster::block_on(Gpu::new(options)).unwrap_or_else(|e| panic!("{e}"))
+}
+
+/// The tiny checkpoint with its recordings.
+pub fn tiny() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/reference/tiny")
 }

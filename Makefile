@@ -1,0 +1,33 @@
+# make demo   draws a picture and answers a question with the model in weights/ (or the tiny reference model)
+# make test   everything that must hold: formatting, lints, docs, shaders, ops, parity with recorded PyTorch tensors
+MODEL ?= tests/reference/tiny
+CARGO ?= cargo
+
+.PHONY: demo test lint bench web-check setup
+
+demo: setup
+	$(CARGO) build --release --quiet
+	mkdir -p out
+	target/release/dreamllm dream "A photo of a dog." -m $(MODEL) --steps 20 -o out/dream.png
+	target/release/dreamllm ask "What is in this picture?" --image out/dream.png -m $(MODEL) --max-tokens 24
+	@echo
+	@echo "The picture is out/dream.png. The tiny reference model has random weights: it shows that the whole way works, not what it means."
+
+test: setup lint
+	$(CARGO) test --quiet
+
+lint:
+	@$(CARGO) fmt --version >/dev/null 2>&1 || rustup component add rustfmt
+	@$(CARGO) clippy --version >/dev/null 2>&1 || rustup component add clippy
+	$(CARGO) fmt --check
+	$(CARGO) clippy --quiet --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --quiet --no-deps
+
+bench: setup
+	$(CARGO) bench --quiet
+
+web-check:
+	scripts/web-check.sh
+
+setup:
+	@scripts/driver.sh

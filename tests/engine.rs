@@ -1,0 +1,123 @@
+//! The engine: recording, bindings, memory, tape.
+
+mod common;
+
+use common::{gpu, open, weak_gpu};
+use dreamllm::gpu::GpuOptions;
+use dreamllm::ops::matmul::{Epilogue, linear, matmul};
+use dreamllm::ops::pointwise::{scale, silu};
+use dreamllm::{Error, Tensor, autograd};
+
+fn read(x: &Tensor) -> Vec<f32> {
+    pollster::block_on(x.read_f32()).unwrap()
+}
+
+#[test]
+fn a_missing_adapter_is_a_loud_failure() {
+    let options = GpuOptions { adapter: Some("no such adapter".into()), ..Default::default() };
+    let error = pollster::block_on(dreamllm::gpu::Gpu::new(&options)).err().expect("opened a device that does not exist");
+    assert!(matches!(error, Error::NoAdapter(_)), "{error}");
+    assert!(error.to_string().contains("no such adapter") || error.to_string().contains("install"), "{error}");
+}
+
+#[test]
+fn uploads_do_not_overtake_recorded_work() {
+    let gpu = gpu();
+    for round in 0..20 {
+        let x = Tensor::from_f32(gpu, &[round as f32; 64], [64]).unwrap();
+        let y = scale(&x, 2.0).unwrap();
+        // The memory of x goes back to the pool and is taken again before the work above was submitted.
+        drop(x);
+        let z = Tensor::from_f32(gpu, &[-1.0; 64], [64]).unwrap();
+        assert_eq!(read(&y), [2.0 * round as f32; 64]);
+        assert_eq!(read(&z), [-1.0; 64]);
+    }
+}
+
+#[test]
+fn a_recording_is_data() {
+    let gpu = open(&GpuOptions::from_env().unwrap());
+    let x = Tensor::from_f32(&gpu, &[1.0; 32], [4, 8]).unwrap();
+    let w = Tensor::from_f32(&gpu, &[0.5; 24], [3, 8]).unwrap();
+    gpu.start_log();
+    let y = silu(&linear(&x, &w, Epilogue::default()).unwrap()).unwrap();
+    let log = gpu.take_log();
+    let kernels: Vec<&str> =
+        log.iter().map(|d| d.kernel.split('[').next().unwrap()).filter(|kernel| *kernel != "fill").collect();
+    assert_eq!(kernels, ["matmul", "pointwise"], "{log:?}");
+    assert_eq!(y.shape().as_slice(), [4, 3]);
+    assert!(log.iter().all(|d| d.grid.iter().all(|n| *n > 0)));
+}
+
+#[test]
+fn shapes_that_do_not_fit_are_named() {
+    let gpu = gpu();
+    let x = Tensor::from_f32(gpu, &[0.0; 6], [2, 3]).unwrap();
+    let w = Tensor::from_f32(gpu, &[0.0; 8], [2, 4]).unwrap();
+    let error = linear(&x, &w, Epilogue::default()).unwrap_err().to_string();
+    assert!(error.contains("linear") && error.contains("[2, 4]"), "{error}");
+    let error = matmul(&x, &w, false, false).unwrap_err().to_string();
+    assert!(error.contains("K = 3"), "{error}");
+    let error = x.add(&w).unwrap_err().to_string();
+    assert!(error.contains("broadcasts"), "{error}");
+    assert!(x.reshape([7]).is_err());
+}
+
+#[test]
+fn what_does_not_fit_a_binding_is_cut_or_refused() {
+    let gpu = weak_gpu();
+    // 3 MiB of activations and 2 MiB of weights through 1 MiB bindings.
+    let (m, n, k) = (768, 512, 1024);
+    let x: Vec<f32> = (0..m * k).map(|i| (i % 13) as f32 * 0.1 - 0.6).collect();
+    let w: Vec<f32> = (0..n * k).map(|i| (i % 7) as f32 * 0.1 - 0.3).collect();
+    let (tx, tw) = (Tensor::from_f32(gpu, &x, [m, k]).unwrap(), Tensor::from_f32(gpu, &w, [n, k]).unwrap());
+    let y = read(&linear(&tx, &tw, Epilogue::default()).unwrap());
+    for (row, column) in [(0, 0), (1, 511), (255, 256), (256, 255), (700, 300), (767, 511)] {
+        let want: f64 = (0..k).map(|i| f64::from(x[row * k + i]) * f64::from(w[column * k + i])).sum();
+        let got = f64::from(y[row * n + column]);
+        assert!((got - want).abs() < 1e-3, "[{row}, {column}] {got} {want}");
+    }
+    let doubled = read(&tx.add(&tx).unwrap());
+    assert!(doubled.iter().zip(&x).all(|(d, x)| *d == 2.0 * x));
+    // A product of this form cannot be cut: a clear refusal, not a wrong result.
+    let error = matmul(&tx, &tx, true, false).unwrap_err();
+    assert!(matches!(error, Error::TooLarge { .. }), "{error}");
+}
+
+#[test]
+fn memory_is_used_again() {
+    let gpu = open(&GpuOptions::from_env().unwrap());
+    let step = || {
+        let x = Tensor::from_f32(&gpu, &[0.5; 4096], [64, 64]).unwrap();
+        read(&matmul(&x, &x, false, true).unwrap().add(&x).unwrap());
+    };
+    step();
+    let before = gpu.memory();
+    (0..50).for_each(|_| step());
+    assert_eq!(gpu.memory(), before);
+    gpu.trim();
+    assert_eq!(gpu.memory().1, 0);
+}
+
+#[test]
+fn gradients_need_a_backward() {
+    let gpu = gpu();
+    let x = Tensor::from_f32(gpu, &[1.0, 2.0, 3.0], [3]).unwrap().variable();
+    let y = x.mul(&x).unwrap();
+    let ones = Tensor::from_f32(gpu, &[1.0; 3], [3]).unwrap();
+    let gradients = autograd::gradients(&y, &ones).unwrap();
+    assert_eq!(read(gradients.get(&x).unwrap()), [2.0, 4.0, 6.0]);
+    let logits = Tensor::from_f32(gpu, &[1.0; 8], [2, 4]).unwrap().variable();
+    let error = dreamllm::ops::select::argmax(&logits).unwrap_err();
+    assert!(matches!(error, Error::NoBackward(_)), "{error}");
+}
+
+#[test]
+fn the_tape_of_a_long_chain_is_freed_without_recursion() {
+    let gpu = gpu();
+    let mut x = Tensor::from_f32(gpu, &[1.0], [1]).unwrap().variable();
+    for _ in 0..20_000 {
+        x = x.reshape([1]).unwrap();
+    }
+    drop(x);
+}

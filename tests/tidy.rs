@@ -1,0 +1,118 @@
+//! What a reviewer would otherwise have to repeat: file lengths, layering, cases for every op, shapes in shaders.
+
+use std::path::{Path, PathBuf};
+
+const ROOT: &str = env!("CARGO_MANIFEST_DIR");
+
+/// Files below `folder` with an ending.
+fn files(folder: &str, ending: &str) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut open = vec![Path::new(ROOT).join(folder)];
+    while let Some(folder) = open.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                open.push(path);
+            } else if path.extension().is_some_and(|e| e == ending) {
+                found.push(path);
+            }
+        }
+    }
+    found.sort();
+    assert!(!found.is_empty(), "no {ending} files in {folder}");
+    found
+}
+
+fn name(path: &Path) -> String {
+    path.strip_prefix(ROOT).unwrap().display().to_string()
+}
+
+fn read(path: &Path) -> String {
+    std::fs::read_to_string(path).unwrap()
+}
+
+#[test]
+fn files_are_short() {
+    let long: Vec<String> = [files("src", "rs"), files("shaders", "wgsl")]
+        .concat()
+        .iter()
+        .map(|path| (name(path), read(path).lines().count()))
+        .filter(|(_, lines)| *lines > 450)
+        .map(|(name, lines)| format!("{name}: {lines}"))
+        .collect();
+    assert!(long.is_empty(), "over 450 lines: {long:?}");
+}
+
+#[test]
+fn only_the_gpu_folder_names_wgpu() {
+    let wrong: Vec<String> = files("src", "rs")
+        .iter()
+        .map(|path| (name(path), read(path)))
+        .filter(|(name, text)| !name.starts_with("src/gpu/") && text.contains("wgpu::"))
+        .map(|(name, _)| name)
+        .collect();
+    assert!(wrong.is_empty(), "{wrong:?}");
+}
+
+#[test]
+fn the_library_does_not_block() {
+    let rim = ["src/main.rs", "src/cli/"];
+    let blocking = ["block_on(", "thread::sleep", ".join().unwrap"];
+    let wrong: Vec<String> = files("src", "rs")
+        .iter()
+        .map(|path| (name(path), read(path)))
+        .filter(|(name, text)| !rim.iter().any(|r| name.starts_with(r)) && blocking.iter().any(|b| text.contains(b)))
+        .map(|(name, _)| name)
+        .collect();
+    assert!(wrong.is_empty(), "{wrong:?}");
+}
+
+#[test]
+fn every_op_has_cases_and_variants() {
+    let registry = read(&Path::new(ROOT).join("src/ops/mod.rs"));
+    // Files of `src/ops` that are no ops.
+    let helpers = ["mod", "case", "expr", "span"];
+    for path in files("src/ops", "rs") {
+        let stem = path.file_stem().unwrap().to_str().unwrap();
+        if path.parent().unwrap().ends_with("ops") && !helpers.contains(&stem) {
+            for list in ["variants()", "cases()"] {
+                assert!(registry.contains(&format!("{stem}::{list}")), "{stem}::{list} is not registered in src/ops/mod.rs");
+            }
+        }
+    }
+    let cases = dreamllm::ops::cases();
+    assert!(cases.iter().all(|case| !case.operands.is_empty()));
+}
+
+#[test]
+fn shaders_document_themselves() {
+    for path in files("shaders", "wgsl") {
+        let text = read(&path);
+        assert!(text.starts_with("// "), "{} has no header", name(&path));
+        for line in text.lines().filter(|line| line.contains("@binding(") && line.contains("var<storage")) {
+            let comment = line.split("//").nth(1).unwrap_or("");
+            assert!(comment.contains('['), "{}: a binding without its shape: {line}", name(&path));
+        }
+        let blocks = text.matches("//@if ").count();
+        assert!(blocks <= 4, "{} has {blocks} conditional blocks", name(&path));
+    }
+}
+
+#[test]
+fn vague_file_names_are_not_used() {
+    let vague = ["utils", "util", "helpers", "common", "manager", "misc"];
+    for path in files("src", "rs") {
+        let stem = path.file_stem().unwrap().to_str().unwrap().to_string();
+        assert!(!vague.contains(&stem.as_str()), "{}", name(&path));
+    }
+}
+
+#[test]
+fn no_shader_is_left_out_of_validation() {
+    let kernels: std::collections::HashSet<&str> = dreamllm::ops::variants().iter().map(|v| v.kernel.name).collect();
+    for path in files("shaders", "wgsl") {
+        let stem = path.file_stem().unwrap().to_str().unwrap();
+        let is_library = path.parent().unwrap().ends_with("lib");
+        assert!(is_library || kernels.contains(stem), "{} belongs to no variant", name(&path));
+    }
+}
