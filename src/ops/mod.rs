@@ -7,6 +7,7 @@ pub mod fill;
 pub mod layout;
 pub mod matmul;
 pub mod pointwise;
+pub mod random;
 pub mod reduce;
 pub mod select;
 pub mod timestep;
@@ -21,6 +22,7 @@ pub fn variants() -> Vec<Variant> {
         layout::variants(),
         matmul::variants(),
         pointwise::variants(),
+        random::variants(),
         reduce::variants(),
         select::variants(),
         timestep::variants(),
@@ -36,6 +38,7 @@ pub fn cases() -> Vec<case::OpCase> {
         layout::cases(),
         matmul::cases(),
         pointwise::cases(),
+        random::cases(),
         reduce::cases(),
         select::cases(),
         timestep::cases(),
