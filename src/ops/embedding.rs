@@ -105,8 +105,10 @@ fn replace(x: &Tensor, source: &Tensor, rows: Option<&Tensor>) -> Result<Tensor>
         let n = rows.map_or(0, |rows| rows.shape().as_slice()[0]);
         let params = [count as u32, (c / width) as u32, n as u32, f32::NAN.to_bits()];
         let skips = [x_skip / width, source_skip, y_skip / width, 0].map(|n| n as u32);
-        let bindings: Vec<_> =
-            [Some(x_binding), Some(source_binding), rows.map(Tensor::bind), Some(y_binding)].into_iter().flatten().collect();
+        let bindings: Vec<_> = [Some(x_binding), Some(source_binding), rows.map(Tensor::bind), Some(y_binding)]
+            .into_iter()
+            .flatten()
+            .collect();
         let groups = (count * c / width).div_ceil(WG) as u64;
         let params = [params, skips].concat();
         variant.run(y.gpu(), &bindings, bytemuck::cast_slice(&params), groups, (count * c) as f64)?;
@@ -194,7 +196,8 @@ impl Backward for PutRows {
     }
 }
 
-/// Cases: every table format, repeated and missing rows, ids of several axes, tables that a small binding limit cuts.
+/// Cases: every table format, repeated and missing rows, ids of several axes, tables that a small binding limit cuts,
+/// bad ids.
 pub fn cases() -> Vec<OpCase> {
     let mut all = Vec::new();
     for (v, c, ids, dtype) in [
@@ -212,13 +215,36 @@ pub fn cases() -> Vec<OpCase> {
             Array::build(&shape, |i| x[0].at(&[x[1].data[i / c] as usize, i % c]))
         };
         let run = |x: &[Tensor]| embedding(&x[0], &x[1]);
-        all.push(OpCase::new("embedding", format!("{dtype} [{v}, {c}] by {ids:?}"), operands, run, oracle).tolerance(1e-6));
+        all.push(
+            OpCase::new("embedding", format!("{dtype} [{v}, {c}] by {ids:?}"), operands, run, oracle).tolerance(1e-6),
+        );
     }
     let gather = |x: &[Array]| Array::from_coordinates(&[6, 5], |at| x[0].at(&[x[1].data[at[0]] as usize, at[1]]));
     let operands = vec![operand(&[3, 5]), operand(&[6]).dtype(DType::U32).range(0.0, 3.0)];
-    all.push(OpCase::new("embedding", "gather_rows [3, 5] by 6", operands, |x| gather_rows(&x[0], &x[1]), gather).tolerance(1e-6));
+    all.push(
+        OpCase::new("embedding", "gather_rows [3, 5] by 6", operands, |x| gather_rows(&x[0], &x[1]), gather)
+            .tolerance(1e-6),
+    );
     all.extend([(5, 4, 3), (9, 7, 2), (3, 8, 1), (64, 36, 20)].map(|(r, c, n)| put_case(r, c, n)));
+    all.extend([DType::F32, DType::F16].map(bad_ids_case));
     all
+}
+
+/// Ids beyond the table give rows of NaN, which lose against a column that is lower than any value.
+fn bad_ids_case(dtype: DType) -> OpCase {
+    let (v, c, n) = (5, 4, 12);
+    let run = move |x: &[Tensor]| {
+        let low = super::fill::full(x[0].gpu(), [n, 1], -9.0)?;
+        super::select::argmax(&super::layout::concat(&[&embedding(&x[0], &x[1])?, &low], 1)?)
+    };
+    let oracle = move |x: &[Array]| {
+        let largest =
+            |id: usize| (0..c).fold(0, |best, i| if x[0].at(&[id, i]) > x[0].at(&[id, best]) { i } else { best });
+        Array::build(&[n], |i| if x[1].data[i] < v as f64 { largest(x[1].data[i] as usize) } else { c } as f64)
+    };
+    let operands =
+        vec![operand(&[v, c]).dtype(dtype).constant(), operand(&[n]).dtype(DType::U32).range(0.0, 2.0 * v as f64)];
+    OpCase::new("embedding", format!("{dtype} with ids beyond the table"), operands, run, oracle)
 }
 
 /// Which of `n` rows replaces row `r`, for about half of them.
