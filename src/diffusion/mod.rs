@@ -9,13 +9,19 @@
 mod combination;
 mod ddim;
 mod ddpm;
+mod dpm_solver;
+mod euler;
+mod euler_ancestral;
 mod guidance;
 pub mod noise;
 pub mod pipeline;
+mod pndm;
 mod prediction;
 mod sampler;
 mod schedule;
+mod sigmas;
 mod spacing;
+mod unipc;
 
 pub use guidance::guide;
 pub use prediction::Estimate;

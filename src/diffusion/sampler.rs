@@ -1,7 +1,11 @@
 //! What all samplers have in common, and their names.
 
+use super::combination::combine;
 use super::schedule::NoiseSchedule;
-use super::{combination::combine, ddim::Ddim, ddpm::Ddpm};
+use super::{
+    ddim::Ddim, ddpm::Ddpm, dpm_solver::DpmSolver, euler::Euler, euler_ancestral::EulerAncestral, pndm::Pndm,
+    unipc::UniPc,
+};
 use crate::models::config::SchedulerConfig;
 use crate::{Error, Result, Tensor};
 
@@ -79,6 +83,11 @@ pub(super) trait Method {
     /// What the UNet is told at each step.
     fn timesteps(&self) -> &[f64];
 
+    /// σ/α at the start of each step and at the end, where the sampler counts in them.
+    fn sigmas(&self) -> Option<&[f64]> {
+        None
+    }
+
     /// Coefficients (signal, noise) of the latent at step `i`: x = signal·x_0 + noise·ε.
     fn levels(&self, i: usize) -> (f64, f64);
 
@@ -144,7 +153,11 @@ impl Sampler {
         let method: Box<dyn Method> = match kind {
             SamplerKind::Ddpm => Box::new(Ddpm::new(schedule, config, steps)?),
             SamplerKind::Ddim => Box::new(Ddim::new(schedule, config, steps, options.eta)?),
-            _ => return Err(Error::Input(format!("sampler {kind} is not there yet"))),
+            SamplerKind::Pndm => Box::new(Pndm::new(schedule, config, steps)?),
+            SamplerKind::DpmSolver => Box::new(DpmSolver::new(&schedule, config, steps, options.karras)?),
+            SamplerKind::Euler => Box::new(Euler::new(&schedule, config, steps, options.karras)?),
+            SamplerKind::EulerAncestral => Box::new(EulerAncestral::new(&schedule, config, steps)?),
+            SamplerKind::UniPc => Box::new(UniPc::new(&schedule, config, steps, options.karras)?),
         };
         Ok(Sampler { kind, method, next: 0 })
     }
@@ -158,6 +171,12 @@ impl Sampler {
     /// UNet calls, which for PNDM is above that of the steps.
     pub fn timesteps(&self) -> &[f64] {
         self.method.timesteps()
+    }
+
+    /// Ratio of noise to signal at the start of each step and at the end of the last one, in the notation of Karras et
+    /// al.; only of the samplers whose schedule is made of such ratios (all but DDPM, DDIM and PNDM).
+    pub fn sigmas(&self) -> Option<&[f64]> {
+        self.method.sigmas()
     }
 
     /// Standard deviation of the noise that a run from the start begins with.

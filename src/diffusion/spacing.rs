@@ -13,7 +13,7 @@ use crate::{Error, Result};
 pub(super) fn evenly(config: &SchedulerConfig, spacing: TimestepSpacing, steps: usize) -> Result<Vec<f64>> {
     let train = config.num_train_timesteps;
     let mut timesteps: Vec<f64> = match spacing {
-        TimestepSpacing::Linspace => linspace(train - 1, steps),
+        TimestepSpacing::Linspace => linspace((train - 1) as f64, steps),
         TimestepSpacing::Leading => leading(config, steps, train / steps)?,
         TimestepSpacing::Trailing => return Ok(trailing(train, steps)),
     };
@@ -26,7 +26,7 @@ pub(super) fn evenly(config: &SchedulerConfig, spacing: TimestepSpacing, steps: 
 pub(super) fn evenly_before_end(config: &SchedulerConfig, spacing: TimestepSpacing, steps: usize) -> Result<Vec<f64>> {
     let train = config.num_train_timesteps;
     let mut timesteps: Vec<f64> = match spacing {
-        TimestepSpacing::Linspace => linspace(train - 1, steps + 1),
+        TimestepSpacing::Linspace => linspace((train - 1) as f64, steps + 1),
         TimestepSpacing::Leading => leading(config, steps + 1, train / (steps + 1))?,
         TimestepSpacing::Trailing => return Ok(trailing(train, steps)),
     };
@@ -42,9 +42,9 @@ pub(super) fn rounded(mut timesteps: Vec<f64>) -> Vec<f64> {
 }
 
 /// `numpy.linspace(0, last, count)`.
-pub(super) fn linspace(last: usize, count: usize) -> Vec<f64> {
-    let width = last as f64 / (count.max(2) - 1) as f64;
-    let point = |i: usize| if i > 0 && i + 1 == count { last as f64 } else { i as f64 * width };
+pub(super) fn linspace(last: f64, count: usize) -> Vec<f64> {
+    let width = last / (count.max(2) - 1) as f64;
+    let point = |i: usize| if i > 0 && i + 1 == count { last } else { i as f64 * width };
     (0..count).map(point).collect()
 }
 
