@@ -4,14 +4,15 @@
 //! of its op's struct. [`gradients`] walks the nodes in reverse order of creation and consumes them, so memory falls as
 //! the walk goes.
 
+use crate::gpu::WasmNotSend;
 use crate::tensor::Tensor;
 use crate::{Error, Result};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// The backward pass of one recorded op.
-pub trait Backward: Send {
+/// The backward pass of one recorded op. It may move between threads, except in the browser.
+pub trait Backward: WasmNotSend {
     /// Gradients of the inputs, in their order, from the gradient of the output.
     /// `need[i]` is false where input i has no gradient; its entry may then be `None`.
     fn backward(self: Box<Self>, dy: &Tensor, need: &[bool]) -> Result<Vec<Option<Tensor>>>;

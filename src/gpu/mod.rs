@@ -14,6 +14,8 @@ mod readback;
 mod recorder;
 pub mod specialise;
 
+pub use wgpu::WasmNotSend;
+
 pub use adapter::{AdapterReport, DeviceClass, GpuOptions, list_adapters};
 pub use buffer::{Binding, Buffer};
 pub use device::{Gpu, Limits};

@@ -50,7 +50,7 @@ impl UNet {
         let widths = &config.block_out_channels;
         let (first, last) = (widths[0], widths[widths.len() - 1]);
         let gpu = w.gpu();
-        let frequencies = timestep_frequencies(first, config.freq_shift, 10_000.0);
+        let frequencies = timestep_frequencies(first, config.freq_shift as f32, 10_000.0);
         let time = w / "time_embedding";
         Ok(UNet {
             frequencies: Tensor::from_f32(gpu, &frequencies, [frequencies.len()])?,

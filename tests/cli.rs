@@ -1,0 +1,152 @@
+//! The commands as a user runs them: results, bad input, interruption.
+
+mod common;
+
+use common::tiny;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+fn dreamllm(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_dreamllm"));
+    command.args(arguments).stdin(Stdio::null());
+    command
+}
+
+fn run(arguments: &[&str]) -> Output {
+    dreamllm(arguments).output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+fn path(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+#[test]
+fn dreams_and_asks() {
+    let folder = tempfile::tempdir().unwrap();
+    let (picture, again) = (folder.path().join("a.png"), folder.path().join("b.png"));
+    let tiny = tiny();
+    let draw = |file: &Path, seed: &str| {
+        let arguments =
+            ["dream", "A photo of a dog.", "-m", path(&tiny), "--steps", "2", "--seed", seed, "-o", path(file), "--json"];
+        let out = run(&arguments);
+        assert!(out.status.success(), "{}", text(&out.stderr));
+        let report: serde_json::Value = serde_json::from_slice(&out.stdout).unwrap();
+        assert_eq!((report["width"].as_u64(), report["height"].as_u64()), (Some(32), Some(32)));
+        std::fs::read(file).unwrap()
+    };
+    let first = draw(&picture, "1");
+    assert_eq!(draw(&again, "1"), first, "the same seed gives another picture");
+    assert_ne!(draw(&again, "2"), first, "another seed gives the same picture");
+
+    let out = run(&["ask", "What is this?", "--image", path(&picture), "-m", path(&tiny), "--max-tokens", "5", "--json"]);
+    assert!(out.status.success(), "{}", text(&out.stderr));
+    let report: serde_json::Value = serde_json::from_slice(&out.stdout).unwrap();
+    assert_eq!(report["tokens"].as_u64(), Some(5));
+    // Streamed text is the same text.
+    let streamed = run(&["ask", "What is this?", "--image", path(&picture), "-m", path(&tiny), "--max-tokens", "5", "-q"]);
+    assert_eq!(text(&streamed.stdout).trim_end_matches('\n'), report["answer"].as_str().unwrap());
+}
+
+#[test]
+fn bad_input_is_one_clear_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str, bytes: &[u8]| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, bytes).unwrap();
+        path
+    };
+    let kept = file("kept.png", b"an existing file");
+    let not_an_image = file("not-an-image.png", b"hello");
+    let empty = file("empty.jpg", b"");
+    let broken = folder.path().join("broken");
+    std::fs::create_dir(&broken).unwrap();
+    std::fs::write(broken.join("config.json"), "{").unwrap();
+    let tiny = tiny();
+    let (model, kept_path, folder_path) = (path(&tiny), path(&kept), path(folder.path()));
+    let cases: Vec<(Vec<&str>, &str)> = vec![
+        (vec!["dream", "a dog", "-m", "/no/such/folder", "-o", kept_path], "/no/such/folder"),
+        (vec!["dream", "a dog", "-m", folder_path, "-o", kept_path], "config.json"),
+        (vec!["dream", "a dog", "-m", path(&broken), "-o", kept_path], "config.json"),
+        (vec!["dream", "a dog", "-m", path(&kept), "-o", kept_path], "kept.png"),
+        (vec!["dream", "a dog", "-m", model, "-o", folder_path], "folder"),
+        (vec!["dream", "a dog", "-m", model, "-o", "/no/such/folder/a.png"], "/no/such/folder"),
+        (vec!["dream", "a dog", "-m", model, "-o", kept_path, "--steps", "0"], "steps"),
+        (vec!["dream", "a dog", "-m", model, "-o", kept_path, "--steps", "1001"], "steps"),
+        (vec!["dream", "a dog", "-m", model, "-o", kept_path, "-W", "33"], "multiples of 8"),
+        (vec!["dream", "a dog", "-m", model, "-o", kept_path, "-H", "0"], "multiples of 8"),
+        (vec!["dream", "a dog", "-m", model, "-o", kept_path, "--cfg-scale", "NaN"], "cfg-scale"),
+        (vec!["dream", "an <image> of a dog", "-m", model, "-o", kept_path], "image"),
+        (vec!["dream", "a dog", "-m", model, "-o", kept_path, "--adapter", "no-such-gpu"], "no-such-gpu"),
+        (vec!["dream", "a dog", "-m", model, "-o", kept_path, "--max-binding", "16"], "max-binding"),
+        (vec!["ask", "what?", "--image", "/no/such.png", "-m", model], "/no/such.png"),
+        (vec!["ask", "what?", "--image", path(&not_an_image), "-m", model], "not-an-image.png"),
+        (vec!["ask", "what?", "--image", path(&empty), "-m", model], "empty.jpg"),
+        (vec!["ask", "what?", "--image", folder_path, "-m", model], folder_path),
+        (vec!["ask", "what about <image>?", "-m", model], "image"),
+        (vec!["verify", folder_path], "reference"),
+    ];
+    for (arguments, word) in cases {
+        let out = run(&arguments);
+        let said = text(&out.stderr);
+        let errors: Vec<&str> = said.lines().filter(|line| line.starts_with("error")).collect();
+        assert_eq!(out.status.code(), Some(1), "{arguments:?}: {said}");
+        assert_eq!(errors.len(), 1, "{arguments:?}: {said}");
+        assert!(errors[0].contains(word), "{arguments:?}: {said}");
+        assert!(!said.contains("panicked"), "{arguments:?}: {said}");
+        assert_eq!(std::fs::read(&kept).unwrap(), b"an existing file", "{arguments:?}");
+    }
+    for wrong in [vec!["dream"], vec!["dream", "x", "-m", model, "--sampler", "best"], vec!["fly"]] {
+        let out = run(&wrong);
+        assert_eq!(out.status.code(), Some(2), "{wrong:?}");
+        assert!(text(&out.stderr).starts_with("error:"), "{wrong:?}");
+    }
+}
+
+#[test]
+#[cfg(unix)]
+fn an_interrupt_leaves_no_half_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let picture = folder.path().join("a.png");
+    let tiny = tiny();
+    let arguments = ["dream", "A photo of a dog.", "-m", path(&tiny), "--steps", "1000", "-o", path(&picture)];
+    let mut child = dreamllm(&arguments).stderr(Stdio::piped()).spawn().unwrap();
+    std::thread::sleep(std::time::Duration::from_secs(4));
+    assert!(child.try_wait().unwrap().is_none(), "1000 steps are done already");
+    Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    let code = child.wait().unwrap().code();
+    assert_eq!(code, Some(130));
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn verify_reports_a_wrong_weight() {
+    // A checkpoint whose recorded tensors do not belong to its weights must fail, with exit code 1.
+    let folder = tempfile::tempdir().unwrap();
+    let tiny = tiny();
+    let copied = Command::new("cp").arg("-r").arg(&tiny).arg(folder.path().join("tiny")).status().unwrap();
+    assert!(copied.success());
+    let root = folder.path().join("tiny");
+    for entry in std::fs::read_dir(root.join("reference")).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_file() && !path.file_name().unwrap().to_str().unwrap().starts_with("clip_vision") {
+            std::fs::remove_file(path).unwrap();
+        }
+    }
+    let verify = || run(&["verify", path(&root), "--json"]);
+    let out = verify();
+    assert_eq!(out.status.code(), Some(0), "{}", text(&out.stdout));
+    // One bit of one weight: the exponent of an f32 somewhere in the vision tower.
+    let file = root.join("clip_vision_embedding.bin");
+    let mut bytes = std::fs::read(&file).unwrap();
+    let middle = (bytes.len() / 2) & !3;
+    bytes[middle + 3] ^= 0x08;
+    std::fs::write(&file, bytes).unwrap();
+    let out = verify();
+    assert_eq!(out.status.code(), Some(1), "{}", text(&out.stdout));
+    let report: serde_json::Value = serde_json::from_slice(&out.stdout).unwrap();
+    assert_eq!(report["passed"], false);
+}
