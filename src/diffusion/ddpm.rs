@@ -34,7 +34,7 @@ impl Ddpm {
     fn variance(&self, (from, to): (f64, f64)) -> f64 {
         let beta = 1.0 - from / to;
         match self.variance {
-            // The floor is diffusers', and keeps the last step's noise from having no effect at all on its rounding.
+            // The floor is diffusers': a step that ends on ᾱ = 1 draws noise and adds it with deviation 1e-10.
             VarianceType::FixedSmall | VarianceType::FixedSmallLog => ((1.0 - to) / (1.0 - from) * beta).max(1e-20),
             VarianceType::FixedLarge | VarianceType::FixedLargeLog => beta,
         }
