@@ -1,5 +1,7 @@
 //! Samplers against recordings of diffusers: timesteps, sigmas and every latent of every variant.
 
+#![allow(clippy::unwrap_used, clippy::panic)]
+
 mod common;
 
 use common::gpu;
@@ -259,4 +261,24 @@ fn guidance() {
     }
     assert_eq!(host(&guide(&u, &c, 1.0, 0.7).unwrap()), hc);
     assert!(guide(&u, &factors, 2.0, 0.0).is_err());
+}
+
+#[test]
+fn other_betas() {
+    let schedule = |changes: Value| NoiseSchedule::new(&config(&changes)).unwrap();
+    // The cosine schedule's product telescopes, before the last beta, which is capped.
+    let cosine = schedule(json!({"beta_schedule": "squaredcos_cap_v2"}));
+    let level = |s: f64| ((s + 0.008) / 1.008 * std::f64::consts::FRAC_PI_2).cos().powi(2);
+    for t in [0, 1, 500, 998] {
+        let exact = level((t + 1) as f64 / 1000.0) / level(0.0);
+        assert!((f64::from(cosine.alphas_cumprod()[t]) / exact - 1.0).abs() < 1e-4, "{t}");
+    }
+    assert_eq!(cosine.betas()[999], 0.999);
+    let linear = schedule(json!({"num_train_timesteps": 3, "beta_start": 0.25, "beta_end": 0.75}));
+    assert_eq!((linear.betas(), linear.alphas_cumprod()), (&[0.25, 0.5, 0.75][..], &[0.75, 0.375, 0.09375][..]));
+    let trained = schedule(json!({"num_train_timesteps": 3, "trained_betas": [0.25, 0.5, 0.75]}));
+    assert_eq!(trained.betas(), linear.betas());
+    let sigmoid = schedule(json!({"beta_schedule": "sigmoid"}));
+    let middle = (sigmoid.betas()[499] + sigmoid.betas()[500]) / 2.0;
+    assert!((middle - 0.01005).abs() < 1e-6 && (sigmoid.betas()[0] - 0.0001 - 0.0199 / 404.4288).abs() < 1e-7);
 }

@@ -9,7 +9,7 @@ use super::prediction::Estimate;
 use super::sampler::{Method, Point};
 use super::schedule::{NoiseSchedule, signal_and_noise};
 use super::{combination::combine, spacing};
-use crate::models::config::{SchedulerConfig, TimestepSpacing};
+use crate::models::config::{PredictionType, SchedulerConfig, TimestepSpacing};
 use crate::ops::pointwise::clamp;
 use crate::{Result, Tensor};
 
@@ -17,19 +17,19 @@ pub(super) struct Ddim {
     timesteps: Vec<f64>,
     /// ᾱ at the start and at the end of each step.
     alpha_bars: Vec<(f64, f64)>,
-    schedule: NoiseSchedule,
+    prediction: PredictionType,
     eta: f64,
     clip: Option<f32>,
 }
 
 impl Ddim {
-    pub fn new(schedule: NoiseSchedule, config: &SchedulerConfig, steps: usize, eta: f64) -> Result<Ddim> {
+    pub fn new(schedule: &NoiseSchedule, config: &SchedulerConfig, steps: usize, eta: f64) -> Result<Ddim> {
         let spacing = config.timestep_spacing.unwrap_or(TimestepSpacing::Leading);
         let timesteps = spacing::rounded(spacing::evenly(config, spacing, steps)?);
         let end = if config.set_alpha_to_one.unwrap_or(true) { 1.0 } else { schedule.alpha_bar(0)? };
-        let alpha_bars = alpha_bars(&schedule, &timesteps, steps, end)?;
+        let alpha_bars = alpha_bars(schedule, &timesteps, steps, end)?;
         let clip = config.clip_sample.then_some(config.clip_sample_range as f32);
-        Ok(Ddim { timesteps, alpha_bars, schedule, eta, clip })
+        Ok(Ddim { timesteps, alpha_bars, prediction: schedule.prediction(), eta, clip })
     }
 }
 
@@ -52,8 +52,8 @@ impl Method for Ddim {
         let variance = self.eta.powi(2) * (1.0 - to) / (1.0 - from) * (1.0 - from / to);
         // Rounding may take the difference below 0 where η = 1.
         let (on_clean, on_noise) = (to.sqrt(), (1.0 - to - variance).max(0.0).sqrt());
-        let kind = self.schedule.prediction();
-        let (clean, noise) = (Estimate::clean(kind, alpha, sigma), Estimate::noise(kind, alpha, sigma));
+        let clean = Estimate::clean(self.prediction, alpha, sigma);
+        let noise = Estimate::noise(self.prediction, alpha, sigma);
         let Some(clip) = self.clip else {
             return at.combine(clean * on_clean + noise * on_noise, variance.sqrt());
         };

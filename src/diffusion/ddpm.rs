@@ -8,7 +8,7 @@ use super::prediction::Estimate;
 use super::sampler::{Method, Point};
 use super::schedule::{NoiseSchedule, signal_and_noise};
 use super::{combination::combine, spacing};
-use crate::models::config::{SchedulerConfig, TimestepSpacing, VarianceType};
+use crate::models::config::{PredictionType, SchedulerConfig, TimestepSpacing, VarianceType};
 use crate::ops::pointwise::clamp;
 use crate::{Result, Tensor};
 
@@ -16,25 +16,25 @@ pub(super) struct Ddpm {
     timesteps: Vec<f64>,
     /// ᾱ at the start and at the end of each step.
     alpha_bars: Vec<(f64, f64)>,
-    schedule: NoiseSchedule,
+    prediction: PredictionType,
     variance: VarianceType,
     clip: Option<f32>,
 }
 
 impl Ddpm {
-    pub fn new(schedule: NoiseSchedule, config: &SchedulerConfig, steps: usize) -> Result<Ddpm> {
+    pub fn new(schedule: &NoiseSchedule, config: &SchedulerConfig, steps: usize) -> Result<Ddpm> {
         let spacing = config.timestep_spacing.unwrap_or(TimestepSpacing::Leading);
         let timesteps = spacing::rounded(spacing::evenly(config, spacing, steps)?);
-        let alpha_bars = alpha_bars(&schedule, &timesteps, steps, 1.0)?;
+        let alpha_bars = alpha_bars(schedule, &timesteps, steps, 1.0)?;
         let clip = config.clip_sample.then_some(config.clip_sample_range as f32);
-        Ok(Ddpm { timesteps, alpha_bars, schedule, variance: config.variance_type, clip })
+        Ok(Ddpm { timesteps, alpha_bars, prediction: schedule.prediction(), variance: config.variance_type, clip })
     }
 
     /// Variance of the noise that is added.
     fn variance(&self, (from, to): (f64, f64)) -> f64 {
         let beta = 1.0 - from / to;
         match self.variance {
-            // The floor is diffusers', and keeps the last step's noise from having no effect at all on its rounding.
+            // The floor is diffusers': a step that ends on ᾱ = 1 draws noise and adds it with deviation 1e-10.
             VarianceType::FixedSmall | VarianceType::FixedSmallLog => ((1.0 - to) / (1.0 - from) * beta).max(1e-20),
             VarianceType::FixedLarge | VarianceType::FixedLargeLog => beta,
         }
@@ -76,7 +76,7 @@ impl Method for Ddpm {
         let on_clean = to.sqrt() * beta / (1.0 - from);
         let on_latent = (1.0 - beta).sqrt() * (1.0 - to) / (1.0 - from);
         let on_noise = if self.needs_noise(i) { self.variance((from, to)).sqrt() } else { 0.0 };
-        let clean = Estimate::clean(self.schedule.prediction(), alpha, sigma);
+        let clean = Estimate::clean(self.prediction, alpha, sigma);
         let Some(clip) = self.clip else {
             return at.combine(clean * on_clean + Estimate::LATENT * on_latent, on_noise);
         };

@@ -2,7 +2,7 @@
 //!
 //! x_t = σ_t/σ_s · x − α_t·(e^{−h} − 1) · D,   D = x̂_0 + (x̂_0 − x̂_0')/(2r),   r = (λ_s − λ_s')/h
 //!
-//! with the primes for the step before. Without one, and in the last of fewer than 15 steps, D = x̂_0 (equation 8).
+//! with the primes for the step before. Without one, and in the last of fewer than 15 steps, D = x̂_0, which is DDIM.
 
 use super::combination::combine;
 use super::prediction::Estimate;

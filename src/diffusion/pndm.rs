@@ -15,7 +15,7 @@ use super::prediction::Estimate;
 use super::sampler::{Method, Point};
 use super::schedule::{NoiseSchedule, signal_and_noise};
 use super::spacing;
-use crate::models::config::{SchedulerConfig, TimestepSpacing};
+use crate::models::config::{PredictionType, SchedulerConfig, TimestepSpacing};
 use crate::{Error, Result, Tensor};
 
 /// Adams and Bashforth's weights of the newest prediction and of those before it, by their number.
@@ -33,7 +33,7 @@ const STARTING_STEPS: usize = 3;
 pub(super) struct Pndm {
     timesteps: Vec<f64>,
     stages: Vec<Stage>,
-    schedule: NoiseSchedule,
+    prediction: PredictionType,
     /// Predictions of the last steps, the newest first.
     history: Vec<Tensor>,
     /// Where the step began that is still under way, or that is going to be repeated.
@@ -46,6 +46,8 @@ pub(super) struct Pndm {
 #[derive(Clone, Copy)]
 struct Stage {
     rule: Rule,
+    /// ᾱ where the UNet is asked.
+    at: f64,
     /// ᾱ at the start and at the end of the transfer.
     from: f64,
     to: f64,
@@ -64,7 +66,7 @@ enum Rule {
 type Plan = (i64, Rule, i64, i64);
 
 impl Pndm {
-    pub fn new(schedule: NoiseSchedule, config: &SchedulerConfig, steps: usize) -> Result<Pndm> {
+    pub fn new(schedule: &NoiseSchedule, config: &SchedulerConfig, steps: usize) -> Result<Pndm> {
         let spacing = config.timestep_spacing.unwrap_or(TimestepSpacing::Leading);
         let visited = spacing::rounded(spacing::evenly(config, spacing, steps)?);
         let visited: Vec<i64> = visited.into_iter().map(|t| t as i64).collect();
@@ -72,10 +74,19 @@ impl Pndm {
         let plan = if config.skip_prk_steps { plan(&visited, width) } else { plan_runge_kutta(&visited, width)? };
         let end = if config.set_alpha_to_one.unwrap_or(false) { 1.0 } else { schedule.alpha_bar(0)? };
         let alpha_bar = |t: i64| usize::try_from(t).map_or(Ok(end), |t| schedule.alpha_bar(t));
-        let stage = |&(_, rule, from, to): &Plan| Ok(Stage { rule, from: alpha_bar(from)?, to: alpha_bar(to)? });
+        let stage = |&(t, rule, from, to): &Plan| {
+            Ok(Stage { rule, at: alpha_bar(t)?, from: alpha_bar(from)?, to: alpha_bar(to)? })
+        };
         let stages = plan.iter().map(stage).collect::<Result<_>>()?;
         let timesteps = plan.iter().map(|(t, ..)| *t as f64).collect();
-        Ok(Pndm { timesteps, stages, schedule, history: Vec::new(), start: None, slopes: Vec::new() })
+        Ok(Pndm {
+            timesteps,
+            stages,
+            prediction: schedule.prediction(),
+            history: Vec::new(),
+            start: None,
+            slopes: Vec::new(),
+        })
     }
 
     /// φ(x, ε) with ε from a weighted sum of predictions.
@@ -83,7 +94,7 @@ impl Pndm {
         let (from, to) = (stage.from, stage.to);
         let (alpha, sigma) = signal_and_noise(from);
         let on_noise = -(to - from) / (from * (1.0 - to).sqrt() + (from * (1.0 - from) * to).sqrt());
-        let noise = Estimate::noise(self.schedule.prediction(), alpha, sigma);
+        let noise = Estimate::noise(self.prediction, alpha, sigma);
         let sum = Estimate::LATENT * (to / from).sqrt() + noise * on_noise;
         let predictions = predictions.iter().map(|(weight, prediction)| (weight * sum.prediction, *prediction));
         combine(&[(sum.x, x)].into_iter().chain(predictions).collect::<Vec<_>>())
@@ -162,7 +173,7 @@ impl Method for Pndm {
     }
 
     fn levels(&self, i: usize) -> (f64, f64) {
-        signal_and_noise(self.schedule.alpha_bar(self.timesteps[i] as usize).unwrap_or(1.0))
+        signal_and_noise(self.stages[i].at)
     }
 
     fn forget(&mut self) {

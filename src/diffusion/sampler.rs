@@ -39,6 +39,15 @@ impl SamplerKind {
         (SamplerKind::EulerAncestral, "euler-a"),
         (SamplerKind::UniPc, "unipc"),
     ];
+
+    /// A sampler by its name, after which `-karras` asks for Karras sigmas: `dpm++2m-karras`.
+    pub fn with_options(text: &str) -> Result<(SamplerKind, SamplerOptions)> {
+        let plain = text.trim().to_ascii_lowercase();
+        let (name, karras) = plain.strip_suffix("-karras").map_or((plain.as_str(), false), |name| (name, true));
+        let (kind, options) = (name.parse()?, SamplerOptions { karras, ..SamplerOptions::default() });
+        check(kind, options)?;
+        Ok((kind, options))
+    }
 }
 
 impl std::fmt::Display for SamplerKind {
@@ -151,9 +160,9 @@ impl Sampler {
         }
         check(kind, options)?;
         let method: Box<dyn Method> = match kind {
-            SamplerKind::Ddpm => Box::new(Ddpm::new(schedule, config, steps)?),
-            SamplerKind::Ddim => Box::new(Ddim::new(schedule, config, steps, options.eta)?),
-            SamplerKind::Pndm => Box::new(Pndm::new(schedule, config, steps)?),
+            SamplerKind::Ddpm => Box::new(Ddpm::new(&schedule, config, steps)?),
+            SamplerKind::Ddim => Box::new(Ddim::new(&schedule, config, steps, options.eta)?),
+            SamplerKind::Pndm => Box::new(Pndm::new(&schedule, config, steps)?),
             SamplerKind::DpmSolver => Box::new(DpmSolver::new(&schedule, config, steps, options.karras)?),
             SamplerKind::Euler => Box::new(Euler::new(&schedule, config, steps, options.karras)?),
             SamplerKind::EulerAncestral => Box::new(EulerAncestral::new(&schedule, config, steps)?),

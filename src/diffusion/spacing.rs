@@ -14,7 +14,7 @@ pub(super) fn evenly(config: &SchedulerConfig, spacing: TimestepSpacing, steps: 
     let train = config.num_train_timesteps;
     let mut timesteps: Vec<f64> = match spacing {
         TimestepSpacing::Linspace => linspace((train - 1) as f64, steps),
-        TimestepSpacing::Leading => leading(config, steps, train / steps)?,
+        TimestepSpacing::Leading => leading(config, steps, steps)?,
         TimestepSpacing::Trailing => return Ok(trailing(train, steps)),
     };
     timesteps.reverse();
@@ -27,7 +27,7 @@ pub(super) fn evenly_before_end(config: &SchedulerConfig, spacing: TimestepSpaci
     let train = config.num_train_timesteps;
     let mut timesteps: Vec<f64> = match spacing {
         TimestepSpacing::Linspace => linspace((train - 1) as f64, steps + 1),
-        TimestepSpacing::Leading => leading(config, steps + 1, train / (steps + 1))?,
+        TimestepSpacing::Leading => leading(config, steps, steps + 1)?,
         TimestepSpacing::Trailing => return Ok(trailing(train, steps)),
     };
     timesteps.reverse();
@@ -48,14 +48,15 @@ pub(super) fn linspace(last: f64, count: usize) -> Vec<f64> {
     (0..count).map(point).collect()
 }
 
-fn leading(config: &SchedulerConfig, count: usize, width: usize) -> Result<Vec<f64>> {
-    let highest = (count - 1) * width + config.steps_offset;
-    if width > 0 && highest < config.num_train_timesteps {
-        return Ok((0..count).map(|i| (i * width + config.steps_offset) as f64).collect());
+/// `count` points for `steps` steps.
+fn leading(config: &SchedulerConfig, steps: usize, count: usize) -> Result<Vec<f64>> {
+    let (train, offset) = (config.num_train_timesteps, config.steps_offset);
+    let width = train / count;
+    if width > 0 && (count - 1) * width + offset < train {
+        return Ok((0..count).map(|i| (i * width + offset) as f64).collect());
     }
     Err(Error::Input(format!(
-        "so many steps with leading timesteps and steps_offset {} do not fit into {} training timesteps",
-        config.steps_offset, config.num_train_timesteps
+        "{steps} sampling steps with leading timesteps and steps_offset {offset} do not fit into {train} training timesteps"
     )))
 }
 

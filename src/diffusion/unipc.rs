@@ -1,4 +1,4 @@
-//! UniPC (Zhao et al. 2023, arXiv 2302.04867), algorithms 5 and 6: order 2, data prediction, B₂(h) = e^h − 1.
+//! UniPC (Zhao et al. 2023, arXiv 2302.04867), algorithms 1 and 2 for data prediction, with order 2 and B₂.
 //!
 //! With h = λ_t − λ_s over a step, B = e^{−h} − 1, m the estimate x̂_0 at the step's start, m' the one before and
 //! r = (λ_s' − λ_s)/h, which is negative:
