@@ -33,9 +33,9 @@ pub(super) struct DreamArguments {
     /// Share of the guided prediction brought back to the plain one's contrast, from 0 to 1.
     #[arg(long, default_value_t = 0.0, value_name = "SHARE")]
     guidance_rescale: f32,
-    /// The sampler: ddpm, ddim, pndm, dpm++2m, euler, euler-a or unipc.
-    #[arg(long, default_value = "ddpm")]
-    sampler: SamplerKind,
+    /// The sampler: ddpm, ddim, pndm, dpm++2m, euler, euler-a or unipc; with -karras for Karras' noise levels.
+    #[arg(long, default_value = "ddpm", value_parser = SamplerKind::with_options)]
+    sampler: (SamplerKind, SamplerOptions),
     /// Fresh noise of DDIM's steps, from 0 to 1.
     #[arg(long, default_value_t = 0.0)]
     eta: f64,
@@ -85,8 +85,8 @@ impl DreamArguments {
             steps: self.steps,
             cfg_scale: self.cfg_scale,
             guidance_rescale: self.guidance_rescale,
-            sampler: self.sampler,
-            sampler_options: SamplerOptions { eta: self.eta, karras: false },
+            sampler: self.sampler.0,
+            sampler_options: SamplerOptions { eta: self.eta, ..self.sampler.1 },
             width: self.width.unwrap_or(diffusion.resolution),
             height: self.height.unwrap_or(diffusion.resolution),
         };
@@ -117,7 +117,7 @@ impl DreamArguments {
             "{}{negative}\nSteps: {}, Sampler: {}, CFG scale: {}, Seed: {}, RNG: {:?}, Version: dreamllm {}",
             self.prompt,
             self.steps,
-            self.sampler,
+            self.sampler_name(),
             self.cfg_scale,
             self.seed,
             self.rng,
@@ -126,13 +126,18 @@ impl DreamArguments {
         vec![("parameters", settings)]
     }
 
+    fn sampler_name(&self) -> String {
+        let (kind, options) = &self.sampler;
+        format!("{kind}{}", if options.karras { "-karras" } else { "" })
+    }
+
     fn report(&self, picture: &RgbImage, start: Instant, output: &Output) {
         let seconds = start.elapsed().as_secs_f64();
         let rate = self.steps as f64 / seconds;
         if output.json {
             let report = serde_json::json!({
                 "output": self.output, "width": picture.width, "height": picture.height, "seed": self.seed,
-                "steps": self.steps, "sampler": self.sampler.to_string(), "seconds": seconds,
+                "steps": self.steps, "sampler": self.sampler_name(), "seconds": seconds,
             });
             println!("{report}");
         } else if output.quiet {

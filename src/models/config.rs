@@ -49,7 +49,28 @@ pub trait Config: DeserializeOwned {
 
 /// Parses a JSON object. A list is refused: serde would take it for the fields in order, and `[]` for all defaults.
 fn from_object<T: DeserializeOwned>(json: &[u8]) -> serde_json::Result<T> {
-    serde_json::from_value(serde_json::from_slice::<Map<String, Value>>(json)?.into())
+    serde_json::from_value(serde_json::from_slice::<Map<String, Value>>(&standard_json(json))?.into())
+}
+
+/// Python writes infinities and NaN as words that JSON does not have; here they become null. Strings stay as they are.
+pub(crate) fn standard_json(json: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(json.len());
+    let mut rest = json;
+    let mut quoted = false;
+    while let Some((&byte, after)) = rest.split_first() {
+        let word = ["-Infinity", "Infinity", "NaN"].iter().find(|word| !quoted && rest.starts_with(word.as_bytes()));
+        if let Some(word) = word {
+            out.extend_from_slice(b"null");
+            rest = &rest[word.len()..];
+            continue;
+        }
+        // An escaped character cannot end a string.
+        let taken = if quoted && byte == b'\\' { 2.min(rest.len()) } else { 1 };
+        quoted ^= byte == b'"';
+        out.extend_from_slice(&rest[..taken]);
+        rest = if taken == 1 { after } else { &rest[taken..] };
+    }
+    out
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use super::Bench;
 use crate::gpu::Gpu;
+use crate::models::config::standard_json;
 use crate::tensor::Tensor;
 use crate::weights::WeightFile;
 use crate::{Error, Result};
@@ -27,7 +28,7 @@ impl Bench<'_> {
         let json = match json.is_file() {
             true => {
                 let text = std::fs::read(&json).map_err(|e| Error::file(&json, e))?;
-                serde_json::from_slice(&text).map_err(|e| Error::file(&json, e))?
+                serde_json::from_slice(&standard_json(&text)).map_err(|e| Error::file(&json, e))?
             }
             false => Value::Null,
         };

@@ -124,6 +124,18 @@ pub enum VarianceType {
 }
 
 impl Config for SchedulerConfig {
+    /// diffusers saves keys that a scheduler does not use as null, which means the same as their absence.
+    fn from_json(file: &str, json: &[u8]) -> crate::Result<Self> {
+        let parse = || -> serde_json::Result<Self> {
+            let mut keys: serde_json::Map<String, serde_json::Value> = super::from_object(json)?;
+            keys.retain(|_, value| !value.is_null());
+            serde_json::from_value(keys.into())
+        };
+        let config = parse().map_err(|e| crate::Error::format(file, e))?;
+        config.validate().map_err(|why| crate::Error::format(file, why))?;
+        Ok(config)
+    }
+
     fn validate(&self) -> Result<(), String> {
         checks::size("num_train_timesteps", self.num_train_timesteps)?;
         if self.num_train_timesteps > MOST_TIMESTEPS {

@@ -110,3 +110,11 @@ fn nonsense_is_refused_with_the_key_and_the_file() {
     refused::<SchedulerConfig>(r#"{"prediction_type": "noise"}"#, "noise");
     refused::<SchedulerConfig>(r#"{"beta_end": 2}"#, "beta");
 }
+
+#[test]
+fn python_json_is_read() {
+    let json = br#"{"_class_name": "NaN \" -Infinity", "variance_type": null, "lambda_min_clipped": -Infinity, "beta_end": 0.5}"#;
+    let config = SchedulerConfig::from_json("scheduler_config.json", json).unwrap();
+    assert_eq!(config.class_name.as_deref(), Some("NaN \" -Infinity"));
+    assert_eq!((config.variance_type, config.beta_end), (VarianceType::FixedSmall, 0.5));
+}
