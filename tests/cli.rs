@@ -30,8 +30,19 @@ fn dreams_and_asks() {
     let (picture, again) = (folder.path().join("a.png"), folder.path().join("b.png"));
     let tiny = tiny();
     let draw = |file: &Path, seed: &str| {
-        let arguments =
-            ["dream", "A photo of a dog.", "-m", path(&tiny), "--steps", "2", "--seed", seed, "-o", path(file), "--json"];
+        let arguments = [
+            "dream",
+            "A photo of a dog.",
+            "-m",
+            path(&tiny),
+            "--steps",
+            "2",
+            "--seed",
+            seed,
+            "-o",
+            path(file),
+            "--json",
+        ];
         let out = run(&arguments);
         assert!(out.status.success(), "{}", text(&out.stderr));
         let report: serde_json::Value = serde_json::from_slice(&out.stdout).unwrap();
@@ -42,12 +53,14 @@ fn dreams_and_asks() {
     assert_eq!(draw(&again, "1"), first, "the same seed gives another picture");
     assert_ne!(draw(&again, "2"), first, "another seed gives the same picture");
 
-    let out = run(&["ask", "What is this?", "--image", path(&picture), "-m", path(&tiny), "--max-tokens", "5", "--json"]);
+    let out =
+        run(&["ask", "What is this?", "--image", path(&picture), "-m", path(&tiny), "--max-tokens", "5", "--json"]);
     assert!(out.status.success(), "{}", text(&out.stderr));
     let report: serde_json::Value = serde_json::from_slice(&out.stdout).unwrap();
     assert_eq!(report["tokens"].as_u64(), Some(5));
     // Streamed text is the same text.
-    let streamed = run(&["ask", "What is this?", "--image", path(&picture), "-m", path(&tiny), "--max-tokens", "5", "-q"]);
+    let streamed =
+        run(&["ask", "What is this?", "--image", path(&picture), "-m", path(&tiny), "--max-tokens", "5", "-q"]);
     assert_eq!(text(&streamed.stdout).trim_end_matches('\n'), report["answer"].as_str().unwrap());
 }
 

@@ -15,7 +15,8 @@ fn read(x: &Tensor) -> Vec<f32> {
 #[test]
 fn a_missing_adapter_is_a_loud_failure() {
     let options = GpuOptions { adapter: Some("no such adapter".into()), ..Default::default() };
-    let error = pollster::block_on(dreamllm::gpu::Gpu::new(&options)).err().expect("opened a device that does not exist");
+    let error =
+        pollster::block_on(dreamllm::gpu::Gpu::new(&options)).err().expect("opened a device that does not exist");
     assert!(matches!(error, Error::NoAdapter(_)), "{error}");
     assert!(error.to_string().contains("no such adapter") || error.to_string().contains("install"), "{error}");
 }

@@ -18,8 +18,7 @@ fn passes(gpu: &Gpu, format: WeightFormat) -> Vec<StageReport> {
 #[test]
 fn every_recorded_stage_passes() {
     let reports = passes(gpu(), WeightFormat::F32);
-    let passed: Vec<&str> =
-        reports.iter().filter(|r| r.verdict == Verdict::Passed).map(|r| r.stage.as_str()).collect();
+    let passed: Vec<&str> = reports.iter().filter(|r| r.verdict == Verdict::Passed).map(|r| r.stage.as_str()).collect();
     let wanted = [
         "tokenization (tokenizer.model)",
         "tokenization (tokenizer.json)",

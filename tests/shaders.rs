@@ -5,7 +5,10 @@ use std::process::Command;
 fn naga_check(text: &str) -> Result<(), String> {
     let module = naga::front::wgsl::parse_str(text).map_err(|e| e.emit_to_string(text))?;
     // What every browser has: f16 only as a storage format (unpack2x16float).
-    let mut validator = naga::valid::Validator::new(naga::valid::ValidationFlags::all(), naga::valid::Capabilities::SHADER_FLOAT16_IN_FLOAT32);
+    let mut validator = naga::valid::Validator::new(
+        naga::valid::ValidationFlags::all(),
+        naga::valid::Capabilities::SHADER_FLOAT16_IN_FLOAT32,
+    );
     validator.validate(&module).map(|_| ()).map_err(|e| e.emit_to_string(text))
 }
 
@@ -29,7 +32,12 @@ fn every_variant_is_valid() {
             let file = folder.path().join("shader.wgsl");
             std::fs::write(&file, &text).unwrap();
             let out = Command::new("tint").arg("--format").arg("wgsl").arg(&file).output().unwrap();
-            assert!(out.status.success(), "tint rejects {}:\n{}\n{text}", variant.label(), String::from_utf8_lossy(&out.stderr));
+            assert!(
+                out.status.success(),
+                "tint rejects {}:\n{}\n{text}",
+                variant.label(),
+                String::from_utf8_lossy(&out.stderr)
+            );
         }
     }
     println!("{} texts, tint: {has_tint}", seen.len());

@@ -76,7 +76,10 @@ fn every_op_has_cases_and_variants() {
         let stem = path.file_stem().unwrap().to_str().unwrap();
         if path.parent().unwrap().ends_with("ops") && !helpers.contains(&stem) {
             for list in ["variants()", "cases()"] {
-                assert!(registry.contains(&format!("{stem}::{list}")), "{stem}::{list} is not registered in src/ops/mod.rs");
+                assert!(
+                    registry.contains(&format!("{stem}::{list}")),
+                    "{stem}::{list} is not registered in src/ops/mod.rs"
+                );
             }
         }
     }

@@ -29,7 +29,8 @@ impl VerifyArguments {
         let passed = reports.iter().all(|report| report.verdict != Verdict::Failed);
         if output.json {
             let report = gpu.report();
-            let adapter = serde_json::json!({ "name": report.name, "driver": report.driver, "backend": report.backend });
+            let adapter =
+                serde_json::json!({ "name": report.name, "driver": report.driver, "backend": report.backend });
             println!("{}", serde_json::json!({ "adapter": adapter, "passed": passed, "stages": reports }));
         } else {
             let count = |verdict| reports.iter().filter(|report| report.verdict == verdict).count();

@@ -40,7 +40,8 @@ impl DrawOptions {
     pub fn latent_size(&self, diffusion: &Diffusion) -> Result<[usize; 2]> {
         let cell = diffusion.vae.downscale.max(8);
         if self.width == 0 || self.height == 0 || self.width % cell != 0 || self.height % cell != 0 {
-            let why = format!("the picture's sides must be multiples of {cell}, but are {}x{}", self.width, self.height);
+            let why =
+                format!("the picture's sides must be multiples of {cell}, but are {}x{}", self.width, self.height);
             return Err(Error::Input(why));
         }
         Ok([self.height / diffusion.vae.downscale, self.width / diffusion.vae.downscale])

@@ -158,7 +158,8 @@ fn watch_faults(device: &wgpu::Device) -> Arc<Mutex<Option<Error>>> {
     let slot = fault.clone();
     device.set_device_lost_callback(move |reason, message| {
         if !matches!(reason, wgpu::DeviceLostReason::Destroyed) {
-            let why = format!("the device was lost ({message}); a kernel that ran too long or a driver crash does that");
+            let why =
+                format!("the device was lost ({message}); a kernel that ran too long or a driver crash does that");
             lock(&slot).get_or_insert(Error::Gpu { what: "device".into(), why });
         }
     });

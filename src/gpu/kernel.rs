@@ -84,7 +84,11 @@ impl Variant {
         let imports = self.changes.imports.iter().map(|(_, path)| path.trim_start_matches("lib/").replace(".wgsl", ""));
         let blocks = self.changes.enabled.iter().map(|b| b.to_string());
         let parts: Vec<String> = knobs.chain(imports).chain(blocks).collect();
-        if parts.is_empty() { self.kernel.name.to_string() } else { format!("{}[{}]", self.kernel.name, parts.join(" ")) }
+        if parts.is_empty() {
+            self.kernel.name.to_string()
+        } else {
+            format!("{}[{}]", self.kernel.name, parts.join(" "))
+        }
     }
 
     /// Records one run.

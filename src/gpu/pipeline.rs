@@ -31,10 +31,8 @@ pub(super) struct Pipelines {
 impl Pipelines {
     pub fn new(device: &wgpu::Device) -> Self {
         let entry = entry(0, wgpu::BufferBindingType::Uniform, true);
-        let uniform_layout = device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor {
-            label: Some("params"),
-            entries: &[entry],
-        });
+        let uniform_layout = device
+            .create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor { label: Some("params"), entries: &[entry] });
         Pipelines { compiled: HashMap::new(), layouts: HashMap::new(), uniform_layout }
     }
 
@@ -96,8 +94,10 @@ impl Gpu {
     ) -> Result<wgpu::ComputePipeline> {
         let device = &self.0.device;
         let scope = device.push_error_scope(wgpu::ErrorFilter::Validation);
-        let source =
-            wgpu::ShaderModuleDescriptor { label: Some(variant.kernel.name), source: wgpu::ShaderSource::Wgsl(text.into()) };
+        let source = wgpu::ShaderModuleDescriptor {
+            label: Some(variant.kernel.name),
+            source: wgpu::ShaderSource::Wgsl(text.into()),
+        };
         // Kernels check their own bounds, and the tests run all of them with the driver's checks on (DREAMLLM_CHECKED=1).
         let checks = match cfg!(target_arch = "wasm32") || std::env::var_os("DREAMLLM_CHECKED").is_some() {
             true => wgpu::ShaderRuntimeChecks::checked(),
@@ -118,8 +118,7 @@ impl Gpu {
             compilation_options: Default::default(),
             cache: None,
         });
-        self.settle("compiling", scope)
-            .map_err(|e| Error::Shader { kernel: variant.label(), why: e.to_string() })?;
+        self.settle("compiling", scope).map_err(|e| Error::Shader { kernel: variant.label(), why: e.to_string() })?;
         Ok(raw)
     }
 

@@ -46,8 +46,9 @@ impl Profiler {
     pub fn resolve(&mut self, device: &wgpu::Device, encoder: &mut wgpu::CommandEncoder, pending: &[Recorded]) {
         let count = 2 * pending.len() as u32;
         let size = u64::from(count) * 8;
-        let buffer =
-            |usage| device.create_buffer(&wgpu::BufferDescriptor { label: None, size, usage, mapped_at_creation: false });
+        let buffer = |usage| {
+            device.create_buffer(&wgpu::BufferDescriptor { label: None, size, usage, mapped_at_creation: false })
+        };
         let resolved = buffer(wgpu::BufferUsages::QUERY_RESOLVE | wgpu::BufferUsages::COPY_SRC);
         let staging = buffer(wgpu::BufferUsages::COPY_DST | wgpu::BufferUsages::MAP_READ);
         encoder.resolve_query_set(&self.queries, 0..count, &resolved, 0);

@@ -41,7 +41,10 @@ impl Gpu {
         self.settle_all().await;
         self.check_fault()?;
         outcome.map_err(|why| Error::Gpu { what: "reading back".into(), why })?;
-        let view = staging.slice(..).get_mapped_range().map_err(|e| Error::Gpu { what: "reading back".into(), why: e.to_string() })?;
+        let view = staging
+            .slice(..)
+            .get_mapped_range()
+            .map_err(|e| Error::Gpu { what: "reading back".into(), why: e.to_string() })?;
         Ok(view.to_vec())
     }
 

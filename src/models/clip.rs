@@ -54,7 +54,9 @@ impl ClipVision {
             patch_embedding: Conv2d::load_unbiased(&(&e / "patch_embedding"), config.num_channels, c, patch, conv)?,
             position_embedding: (&e / "position_embedding").vector("weight", [config.patches() + 1, c])?,
             pre_layrnorm: LayerNorm::load(&(w / "pre_layrnorm"), c, config.layer_norm_eps)?,
-            layers: (0..config.num_hidden_layers).map(|i| Layer::load(&(&layers / i), config)).collect::<Result<_>>()?,
+            layers: (0..config.num_hidden_layers)
+                .map(|i| Layer::load(&(&layers / i), config))
+                .collect::<Result<_>>()?,
             post_layernorm: LayerNorm::load(&(w / "post_layernorm"), c, config.layer_norm_eps)?,
             image_size: config.image_size,
         })
@@ -139,7 +141,8 @@ impl SelfAttention {
     fn added_to(&self, residual: &Tensor, x: &Tensor) -> Result<Tensor> {
         let [b, t, c] = x.dims("clip attention x", "B T C")?;
         let split = |p: &Linear| p.forward(x)?.reshape([b, t, self.heads, c / self.heads]);
-        let mixed = attention(&split(&self.q_proj)?, &split(&self.k_proj)?, &split(&self.v_proj)?, Attention::default())?;
+        let mixed =
+            attention(&split(&self.q_proj)?, &split(&self.k_proj)?, &split(&self.v_proj)?, Attention::default())?;
         self.out_proj.added_to(residual, &mixed.reshape([b, t, c])?)
     }
 }

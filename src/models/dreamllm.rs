@@ -159,7 +159,10 @@ impl DreamLlm {
         if let Some(features) = features {
             let [n, p, c] = features.dims("embed features", "N P C")?;
             if n != places.len() || places.iter().any(|at| at + p > rows * width) {
-                return Err(Error::Input(format!("{n} pictures of {p} vectors do not fit their {} places", places.len())));
+                return Err(Error::Input(format!(
+                    "{n} pictures of {p} vectors do not fit their {} places",
+                    places.len()
+                )));
             }
             let mut source = vec![u32::MAX; rows * width];
             for (row, place) in places.iter().flat_map(|at| *at..at + p).enumerate() {

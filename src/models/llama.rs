@@ -84,7 +84,9 @@ impl Llama {
         let layers = &model / "layers";
         Ok(Llama {
             embed_tokens: table,
-            layers: (0..config.num_hidden_layers).map(|i| Layer::load(&(&layers / i), config)).collect::<Result<_>>()?,
+            layers: (0..config.num_hidden_layers)
+                .map(|i| Layer::load(&(&layers / i), config))
+                .collect::<Result<_>>()?,
             norm: RmsNorm::load(&(&model / "norm"), c, config.rms_norm_eps)?,
             lm_head,
             rotary: Rotary::new(config),
@@ -216,7 +218,9 @@ impl Cache {
         if self.real.iter().flatten().all(|real| *real) {
             return Ok(None);
         }
-        let row = |row: &Vec<bool>| row.iter().copied().chain(std::iter::repeat(false)).take(self.capacity).collect::<Vec<_>>();
+        let row = |row: &Vec<bool>| {
+            row.iter().copied().chain(std::iter::repeat(false)).take(self.capacity).collect::<Vec<_>>()
+        };
         let all: Vec<bool> = self.real.iter().flat_map(row).collect();
         mask_of(embeds, &all, self.capacity).map(Some)
     }

@@ -118,7 +118,11 @@ impl TransformerBlock {
     }
 
     /// Shows parts to a watcher; those that are otherwise fused with the addition are computed for it alone.
-    fn watch(&self, seen: &[(&str, &Tensor)], fused: impl FnOnce() -> Result<Vec<(&'static str, Tensor)>>) -> Result<()> {
+    fn watch(
+        &self,
+        seen: &[(&str, &Tensor)],
+        fused: impl FnOnce() -> Result<Vec<(&'static str, Tensor)>>,
+    ) -> Result<()> {
         if probe::is_watching() {
             seen.iter().for_each(|(part, x)| probe::see(&format!("{}.{part}", self.path), x));
             fused()?.iter().for_each(|(part, x)| probe::see(&format!("{}.{part}", self.path), x));

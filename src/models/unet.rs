@@ -123,7 +123,8 @@ impl Level<'_> {
     /// Residual blocks of the given input widths, each with an attention where the level has them.
     fn blocks(&self, w: &Weights, inputs: &[usize]) -> Result<(Vec<ResnetBlock>, Vec<Transformer2D>)> {
         let (resnets, attentions) = (w / "resnets", w / "attentions");
-        let resnets = inputs.iter().enumerate().map(|(i, &c)| self.resnet(&(&resnets / i), c)).collect::<Result<_>>()?;
+        let resnets =
+            inputs.iter().enumerate().map(|(i, &c)| self.resnet(&(&resnets / i), c)).collect::<Result<_>>()?;
         let count = if self.has_attention { inputs.len() } else { 0 };
         Ok((resnets, (0..count).map(|i| self.attention(&(&attentions / i))).collect::<Result<_>>()?))
     }

@@ -235,7 +235,8 @@ impl PixelAttention {
         let [b, rows, columns, c] = x.dims("vae attention x", "B Y X C")?;
         let h = self.group_norm.forward(x)?.reshape([b, rows * columns, c])?;
         let one_head = |p: &Linear| p.forward(&h)?.reshape([b, rows * columns, 1, c]);
-        let mixed = attention(&one_head(&self.to_q)?, &one_head(&self.to_k)?, &one_head(&self.to_v)?, Attention::default())?;
+        let mixed =
+            attention(&one_head(&self.to_q)?, &one_head(&self.to_k)?, &one_head(&self.to_v)?, Attention::default())?;
         let y = self.to_out.added_to(x, &mixed.reshape([b, rows, columns, c])?)?;
         probe::see(&self.path, &y);
         Ok(y)

@@ -1,9 +1,9 @@
 //! Linear layer:   y = x · Wᵀ + b
 
 use super::Weights;
+use crate::Result;
 use crate::ops::matmul::{Activation, Epilogue, linear};
 use crate::tensor::Tensor;
-use crate::Result;
 
 /// W `[N, C]` and perhaps b `[N]`.
 pub struct Linear {

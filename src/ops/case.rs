@@ -180,8 +180,11 @@ impl OpCase {
         let wanted = (self.oracle)(&arrays);
         let dy = operand(&wanted.shape).values(977);
         let tensors = self.tensors(gpu)?;
-        let variables: Vec<Tensor> =
-            tensors.iter().zip(&self.operands).map(|(t, o)| if o.differentiable { t.variable() } else { t.clone() }).collect();
+        let variables: Vec<Tensor> = tensors
+            .iter()
+            .zip(&self.operands)
+            .map(|(t, o)| if o.differentiable { t.variable() } else { t.clone() })
+            .collect();
         let y = (self.run)(&variables)?;
         let gradients = gradients(&y, &upload(gpu, &dy, DType::F32)?)?;
         drop(y);
@@ -228,7 +231,9 @@ impl OpCase {
         let bound = if what == "value" { self.tolerance } else { 4.0 * self.tolerance };
         if error > bound {
             let (g, w) = (got[at], want.data[at]);
-            return Err(self.fail(format!("{what} is off by {error:.1e} (bound {bound:.0e}): element {at} is {g}, not {w}")));
+            return Err(
+                self.fail(format!("{what} is off by {error:.1e} (bound {bound:.0e}): element {at} is {g}, not {w}"))
+            );
         }
         Ok(error)
     }

@@ -153,7 +153,9 @@ impl Expr {
             Kind::Input(_) => true,
             Kind::Param(_) | Kind::Const(_) => false,
             Kind::Unary(_, x) => x.reads_inputs(),
-            Kind::Add(x, y) | Kind::Mul(x, y) | Kind::Div(x, y) | Kind::Max(x, y) => x.reads_inputs() || y.reads_inputs(),
+            Kind::Add(x, y) | Kind::Mul(x, y) | Kind::Div(x, y) | Kind::Max(x, y) => {
+                x.reads_inputs() || y.reads_inputs()
+            }
         }
     }
 
@@ -330,7 +332,13 @@ mod tests {
     #[test]
     fn erf_is_right() {
         // From tables of the function.
-        for (x, y) in [(0.0, 0.0), (0.5, 0.5204998778130465), (1.0, 0.8427007929497149), (3.0, 0.9999779095030014), (-2.0, -0.9953222650189527)] {
+        for (x, y) in [
+            (0.0, 0.0),
+            (0.5, 0.5204998778130465),
+            (1.0, 0.8427007929497149),
+            (3.0, 0.9999779095030014),
+            (-2.0, -0.9953222650189527),
+        ] {
             assert!((erf(x) - y).abs() < 1e-14, "{x}: {}", erf(x));
         }
     }

@@ -1,9 +1,9 @@
 //! Constant tensors:   y[i] = value.
 
 use super::case::{Array, OpCase, operand};
+use crate::Result;
 use crate::gpu::{Gpu, Kernel, Variant};
 use crate::tensor::{DType, Shape, Tensor};
-use crate::Result;
 
 static FILL: Kernel = Kernel::new("fill", include_str!("../../shaders/fill.wgsl"));
 const WG: usize = 64;

@@ -328,17 +328,32 @@ pub fn variants() -> Vec<Variant> {
     let both = [false, true];
     let activations = [None].into_iter().chain(Activation::ALL.map(Some));
     for (tile, a_t) in TILES.iter().flat_map(|&tile| both.map(|a_t| (tile, a_t))).filter(|(t, a_t)| !a_t || t.tm >= 4) {
-        for (b_t, x_quads, w_quads) in both.iter().flat_map(|&b| both.iter().flat_map(move |&x| both.map(|w| (b, x, w)))) {
-            let form = |w_dtype| Form { a_t, b_t, tile, x_quads, w_quads, w_dtype, bias: false, residual: false, activation: None };
+        for (b_t, x_quads, w_quads) in
+            both.iter().flat_map(|&b| both.iter().flat_map(move |&x| both.map(|w| (b, x, w))))
+        {
+            let form = |w_dtype| Form {
+                a_t,
+                b_t,
+                tile,
+                x_quads,
+                w_quads,
+                w_dtype,
+                bias: false,
+                residual: false,
+                activation: None,
+            };
             all.push(variant(&form(DType::F32)));
             if b_t && w_quads && !a_t {
                 all.push(variant(&form(DType::F16)));
             }
         }
     }
-    for (bias, residual, activation) in activations.flat_map(|f| both.iter().flat_map(move |&b| both.map(|r| (b, r, f)))) {
+    for (bias, residual, activation) in
+        activations.flat_map(|f| both.iter().flat_map(move |&b| both.map(|r| (b, r, f))))
+    {
         for (tile, w_dtype) in TILES.iter().flat_map(|&t| [(t, DType::F32), (t, DType::F16)]) {
-            let form = Form { a_t: false, b_t: true, tile, x_quads: true, w_quads: true, w_dtype, bias, residual, activation };
+            let form =
+                Form { a_t: false, b_t: true, tile, x_quads: true, w_quads: true, w_dtype, bias, residual, activation };
             all.push(variant(&form));
         }
     }
@@ -377,7 +392,17 @@ impl Backward for Matmul {
 /// Cases: matrix and vector shapes, all transposes, batches, every weight format and epilogue; most fill no tile.
 pub fn cases() -> Vec<OpCase> {
     let mut all = Vec::new();
-    for (m, n, k) in [(1, 1, 1), (5, 7, 3), (1, 70, 64), (2, 33, 20), (3, 130, 36), (9, 12, 8), (66, 131, 40), (70, 140, 5), (64, 128, 64)] {
+    for (m, n, k) in [
+        (1, 1, 1),
+        (5, 7, 3),
+        (1, 70, 64),
+        (2, 33, 20),
+        (3, 130, 36),
+        (9, 12, 8),
+        (66, 131, 40),
+        (70, 140, 5),
+        (64, 128, 64),
+    ] {
         for (a_t, b_t) in [(false, false), (false, true), (true, false), (true, true)] {
             all.push(plain_case(&[], &[], m, n, k, a_t, b_t));
         }
@@ -396,9 +421,7 @@ pub fn cases() -> Vec<OpCase> {
 }
 
 fn plain_case(a_lead: &[usize], b_lead: &[usize], m: usize, n: usize, k: usize, a_t: bool, b_t: bool) -> OpCase {
-    let stored = |lead: &[usize], r: usize, c: usize, swap: bool| {
-        [lead, &if swap { [c, r] } else { [r, c] }].concat()
-    };
+    let stored = |lead: &[usize], r: usize, c: usize, swap: bool| [lead, &if swap { [c, r] } else { [r, c] }].concat();
     let (a, b) = (stored(a_lead, m, k, a_t), stored(b_lead, k, n, b_t));
     let lead = if a_lead.is_empty() { b_lead } else { a_lead };
     let shape = [lead, &[m, n]].concat();
@@ -420,9 +443,8 @@ fn plain_case(a_lead: &[usize], b_lead: &[usize], m: usize, n: usize, k: usize, 
 fn linear_case(dtype: DType, m: usize, activation: Option<Activation>) -> OpCase {
     let (n, k) = (37, 44);
     let operands = vec![operand(&[m, k]), operand(&[n, k]).dtype(dtype), operand(&[n]), operand(&[m, n])];
-    let run = move |x: &[Tensor]| {
-        linear(&x[0], &x[1], Epilogue { bias: Some(&x[2]), activation, residual: Some(&x[3]) })
-    };
+    let run =
+        move |x: &[Tensor]| linear(&x[0], &x[1], Epilogue { bias: Some(&x[2]), activation, residual: Some(&x[3]) });
     let oracle = move |x: &[Array]| {
         Array::from_coordinates(&[m, n], |at| {
             let sum: f64 = (0..k).map(|i| x[0].at(&[at[0], i]) * x[1].at(&[at[1], i])).sum();

@@ -51,7 +51,9 @@ pub fn variants() -> Vec<Variant> {
 pub fn cases() -> Vec<OpCase> {
     let mut all = Vec::new();
     for (n, seed, stream) in [(1, 0, 0), (7, 42, 3), (4099, 0x0123_4567_89ab_cdef, u32::MAX), (20_000, u64::MAX, 1)] {
-        let case = |name: &str, run: Box<dyn Fn(&[Tensor]) -> Result<Tensor> + Send + Sync>, oracle: Box<dyn Fn(usize) -> f64 + Send + Sync>| {
+        let case = |name: &str,
+                    run: Box<dyn Fn(&[Tensor]) -> Result<Tensor> + Send + Sync>,
+                    oracle: Box<dyn Fn(usize) -> f64 + Send + Sync>| {
             let label = format!("{name} {n} of seed {seed:x} stream {stream}");
             OpCase::new("random", label, vec![operand(&[1]).constant()], run, move |_| Array::build(&[n], &oracle))
         };

@@ -61,7 +61,14 @@ fn reduce(x: &Tensor, shape: Shape, scale: f32) -> Result<Tensor> {
 
 fn lay_out(x: Shape, y: Shape, scale: f32) -> Params {
     let (from, to, strides) = (x.padded(), y.padded(), x.strides());
-    let mut params = Params { outputs: y.len() as u32, terms: 1, scale, pad: 0, kept: [[1, 0, 0, 0]; 5], reduced: [[1, 0, 0, 0]; 5] };
+    let mut params = Params {
+        outputs: y.len() as u32,
+        terms: 1,
+        scale,
+        pad: 0,
+        kept: [[1, 0, 0, 0]; 5],
+        reduced: [[1, 0, 0, 0]; 5],
+    };
     for axis in 0..Shape::MAX_RANK {
         let row = [from[axis] as u32, strides[axis] as u32, 0, 0];
         if from[axis] == to[axis] {
@@ -117,7 +124,9 @@ pub fn cases() -> Vec<OpCase> {
         let target = to.to_vec();
         let kept = to.to_vec();
         let run = move |x: &[Tensor]| x[0].sum_to(target.as_slice());
-        OpCase::new("reduce", format!("{from:?} to {to:?}"), vec![operand(from)], run, move |a| sum_oracle(&a[0], &kept))
+        OpCase::new("reduce", format!("{from:?} to {to:?}"), vec![operand(from)], run, move |a| {
+            sum_oracle(&a[0], &kept)
+        })
     };
     shapes.map(case).into()
 }

@@ -60,7 +60,10 @@ impl Tensor {
         let bytes = self.read_bytes().await?;
         Ok(match self.dtype {
             DType::F32 => bytemuck::pod_collect_to_vec(&bytes),
-            DType::F16 => bytemuck::pod_collect_to_vec::<u8, u16>(&bytes).into_iter().map(|h| f16::from_bits(h).to_f32()).collect(),
+            DType::F16 => bytemuck::pod_collect_to_vec::<u8, u16>(&bytes)
+                .into_iter()
+                .map(|h| f16::from_bits(h).to_f32())
+                .collect(),
             DType::U32 => {
                 self.expect_dtype("read x", DType::F32)?;
                 Vec::new()

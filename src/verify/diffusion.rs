@@ -9,7 +9,14 @@ use crate::ops::pointwise::exp;
 use crate::tensor::Tensor;
 
 /// Compares every recorded `run.<module>` with what the module showed; a recorded module that was not seen is a failure.
-async fn modules(check: &mut Check, golden: &Golden, run: &str, root: &str, seen: &[(String, Tensor)], known: &[&str]) -> Result<()> {
+async fn modules(
+    check: &mut Check,
+    golden: &Golden,
+    run: &str,
+    root: &str,
+    seen: &[(String, Tensor)],
+    known: &[&str],
+) -> Result<()> {
     for name in golden.names() {
         let Some(module) = name.strip_prefix(run).and_then(|rest| rest.strip_prefix('.')) else { continue };
         if known.contains(&module) {

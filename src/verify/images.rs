@@ -23,7 +23,12 @@ pub(super) fn preprocess(bench: &Bench) -> Result<Vec<StageReport>> {
         let image = bench.image(&name)?;
         // A JPEG decoder may round differently from libjpeg by one level, and then so may what follows.
         let levels = u8::from([".jpg", ".jpeg"].iter().any(|kind| name.to_lowercase().ends_with(kind)));
-        check.bytes(&format!("{name} decoded"), &image.pixels, &golden.bytes(&format!("{name}.decoded_rgb_u8"))?, levels);
+        check.bytes(
+            &format!("{name} decoded"),
+            &image.pixels,
+            &golden.bytes(&format!("{name}.decoded_rgb_u8"))?,
+            levels,
+        );
         let resized = clip_resize_and_crop(&image, config)?;
         let want = golden.get(&format!("{name}.clip_resized_cropped_u8"))?.channels_last();
         let want: Vec<u8> = want.data.iter().map(|&b| b as u8).collect();

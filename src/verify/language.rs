@@ -23,7 +23,13 @@ impl Bench<'_> {
 
     /// Recorded ids, with recorded pictures in their places. The official code fills only as many places as it was given
     /// pictures.
-    fn recorded_context(&self, ids: &[u32], mask: Option<Vec<u32>>, rows: usize, images: Option<&Recorded>) -> Result<Context> {
+    fn recorded_context(
+        &self,
+        ids: &[u32],
+        mask: Option<Vec<u32>>,
+        rows: usize,
+        images: Option<&Recorded>,
+    ) -> Result<Context> {
         let mask = mask.map_or(vec![true; ids.len()], |mask| mask.iter().map(|real| *real != 0).collect());
         let batch = Batch { ids: ids.to_vec(), mask, rows, width: ids.len() / rows.max(1) };
         let pixels = images.map(|r| r.channels_last().to_tensor(&self.model.gpu)).transpose()?;
@@ -88,7 +94,13 @@ async fn forward(bench: &Bench<'_>, check: &mut Check, golden: &Golden, run: &st
 }
 
 /// The first half at once, then one token at a time.
-async fn incremental(bench: &Bench<'_>, check: &mut Check, golden: &Golden, run: &str, context: &Context) -> Result<()> {
+async fn incremental(
+    bench: &Bench<'_>,
+    check: &mut Check,
+    golden: &Golden,
+    run: &str,
+    context: &Context,
+) -> Result<()> {
     let mut cache = Cache::default();
     let llama = &bench.model.llama;
     let [_, width, _] = context.embeds.dims("llama embeddings", "B T C")?;
@@ -188,7 +200,8 @@ pub(super) async fn dream(bench: &Bench<'_>) -> Result<Vec<StageReport>> {
 pub(super) fn prompt_context(bench: &Bench, prompt: &Value) -> Result<Context> {
     let model = bench.model;
     if let Some(text) = prompt["text"].as_str() {
-        let pictures: Vec<_> = texts(&prompt["images"]).iter().map(|image| bench.image(image)).collect::<Result<_>>()?;
+        let pictures: Vec<_> =
+            texts(&prompt["images"]).iter().map(|image| bench.image(image)).collect::<Result<_>>()?;
         return model.context(text, &pictures);
     }
     let rows: Vec<Vec<u32>> = texts(prompt).iter().map(|text| model.tokenizer.encode(text)).collect();

@@ -89,8 +89,18 @@ pub async fn verify(
 }
 
 /// Recorded files in the order in which a failure explains the next ones.
-const STAGES: [&str; 10] =
-    ["tokenization", "preprocess", "clip_vision", "llama", "generate", "dream", "unet", "vae", "schedulers", "pipeline"];
+const STAGES: [&str; 10] = [
+    "tokenization",
+    "preprocess",
+    "clip_vision",
+    "llama",
+    "generate",
+    "dream",
+    "unet",
+    "vae",
+    "schedulers",
+    "pipeline",
+];
 
 impl Bench<'_> {
     fn has(&self, name: &str) -> bool {

@@ -82,7 +82,8 @@ async fn steps(
     let mut sampler = Sampler::new(kind, &config, count, options)?;
     let want = golden.get(&format!("{name}.timesteps"))?.data;
     let timesteps: Vec<f32> = sampler.timesteps().iter().map(|t| *t as f32).collect();
-    check.equal(&format!("{name}: timesteps"), &timesteps, &want);
+    // Whole numbers agree exactly; those of Karras' levels come out of logarithms.
+    check.floats_within(&format!("{name}: timesteps"), &timesteps, &want, 1e-7);
     let recorded = golden.get(&format!("{name}.latents"))?;
     let (eps, fresh) = (golden.get("eps_noise")?, golden.get("step_noise")?);
     let start = golden.get("initial_unit_noise")?.to_tensor(gpu)?;

@@ -29,9 +29,17 @@ pub(super) fn tokenization(bench: &Bench) -> Result<Vec<StageReport>> {
         let mut check = bench.check(&format!("tokenization ({file})"), 0.0);
         let mut decodes = |case: &Value| -> Result<()> {
             let ids = ids(&case["ids"]);
-            check.equal(&format!("decoding {ids:?}"), tokenizer.decode(&ids)?.as_str(), case["decode"].as_str().unwrap_or(""));
+            check.equal(
+                &format!("decoding {ids:?}"),
+                tokenizer.decode(&ids)?.as_str(),
+                case["decode"].as_str().unwrap_or(""),
+            );
             let plain = case["decode_skip_special"].as_str().unwrap_or("");
-            check.equal(&format!("decoding {ids:?} without special tokens"), tokenizer.decode_text(&ids)?.as_str(), plain);
+            check.equal(
+                &format!("decoding {ids:?} without special tokens"),
+                tokenizer.decode_text(&ids)?.as_str(),
+                plain,
+            );
             Ok(())
         };
         for case in list(&golden.json["strings"]).iter().chain(list(&golden.json["decode"])) {
