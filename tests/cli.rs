@@ -1,4 +1,5 @@
 //! The commands as a user runs them: results, bad input, interruption.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod common;
 

@@ -1,5 +1,6 @@
 //! Every op case on the adapter: values against the f64 oracle, gradients against its finite differences.
 //! `DREAMLLM_CASES=conv2d` runs only the cases of ops whose name contains that.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod common;
 

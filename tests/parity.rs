@@ -1,5 +1,6 @@
 //! The model against the official PyTorch code, recorded in `tests/reference/tiny/reference`: what `dreamllm verify` does,
 //! on a device as it is, as a weak one, and with f16 weights.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod common;
 

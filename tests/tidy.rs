@@ -1,4 +1,5 @@
 //! What a reviewer would otherwise have to repeat: file lengths, layering, cases for every op, shapes in shaders.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::path::{Path, PathBuf};
 

@@ -71,13 +71,19 @@ impl Gpu {
 
 /// A value that a callback sets and one task awaits.
 #[derive(Clone, Default)]
-struct Signal(Arc<Mutex<(Option<Result<(), String>>, Option<Waker>)>>);
+struct Signal(Arc<Mutex<Awaited>>);
+
+#[derive(Default)]
+struct Awaited {
+    value: Option<Result<(), String>>,
+    waker: Option<Waker>,
+}
 
 impl Signal {
     fn set(&self, value: Result<(), String>) {
         let mut slot = lock(&self.0);
-        slot.0 = Some(value);
-        if let Some(waker) = slot.1.take() {
+        slot.value = Some(value);
+        if let Some(waker) = slot.waker.take() {
             waker.wake();
         }
     }
@@ -88,10 +94,10 @@ impl Future for Signal {
 
     fn poll(self: Pin<&mut Self>, context: &mut Context) -> Poll<Self::Output> {
         let mut slot = lock(&self.0);
-        match slot.0.take() {
+        match slot.value.take() {
             Some(value) => Poll::Ready(value),
             None => {
-                slot.1 = Some(context.waker().clone());
+                slot.waker = Some(context.waker().clone());
                 Poll::Pending
             }
         }

@@ -73,9 +73,9 @@ impl Golden {
 impl Recorded {
     /// `[B, C, Y, X]` as `[B, Y, X, C]`; other ranks as they are.
     pub fn channels_last(&self) -> Recorded {
-        let [b, c, y, x] = match self.shape.as_slice() {
-            &[b, c, y, x] => [b, c, y, x],
-            &[c, y, x] => [1, c, y, x],
+        let [b, c, y, x] = match *self.shape {
+            [b, c, y, x] => [b, c, y, x],
+            [c, y, x] => [1, c, y, x],
             _ => return self.clone(),
         };
         let mut data = vec![0.0; self.data.len()];

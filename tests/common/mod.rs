@@ -1,5 +1,5 @@
 //! One device for all tests of a binary, so that every pipeline compiles once.
-#![allow(dead_code)]
+#![allow(dead_code, clippy::unwrap_used, clippy::panic)]
 
 use dreamllm::gpu::{Gpu, GpuOptions};
 use std::path::PathBuf;
