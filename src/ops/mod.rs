@@ -1,21 +1,23 @@
 //! Operations on tensors: one file a family, with formula, forward, backward and the variants of its shader.
 
 pub mod case;
+pub mod conv2d;
 pub mod expr;
 pub mod fill;
 pub mod matmul;
 pub mod pointwise;
 pub mod reduce;
+mod span;
 
 use crate::gpu::Variant;
 
 /// Every shader variant that the ops can ask for, for validation without a GPU.
 pub fn variants() -> Vec<Variant> {
-    [fill::variants(), matmul::variants(), pointwise::variants(), reduce::variants()].concat()
+    [conv2d::variants(), fill::variants(), matmul::variants(), pointwise::variants(), reduce::variants()].concat()
 }
 
 /// Every op case.
 pub fn cases() -> Vec<case::OpCase> {
-    let tables = [fill::cases(), matmul::cases(), pointwise::cases(), reduce::cases()];
+    let tables = [conv2d::cases(), fill::cases(), matmul::cases(), pointwise::cases(), reduce::cases()];
     tables.into_iter().flatten().collect()
 }
