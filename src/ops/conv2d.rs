@@ -9,15 +9,18 @@
 //!   dw[n, ky, kx, c] = Σ_{b, oy, ox} dy[b, oy, ox, n] · x[b, oy·sy + ky − top, ox·sx + kx − left, c],    dbias = Σ_{b, oy, ox} dy.
 
 mod cases;
+mod geometry;
 mod launch;
+mod weight;
 
 pub use cases::cases;
-pub use launch::variants;
 
 use super::matmul::{Epilogue, linear};
-use crate::autograd::no_backward;
+use crate::autograd::Backward;
+use crate::gpu::Variant;
 use crate::tensor::{DType, Shape, Tensor};
 use crate::{Error, Result};
+use geometry::Geometry;
 use launch::{Launch, Tile};
 
 /// How a kernel moves over an image.
@@ -60,8 +63,8 @@ pub fn conv2d(x: &Tensor, w: &Tensor, conv: Conv, epilogue: Epilogue) -> Result<
         return epilogue.residual.map_or(Ok(y.clone()), |r| y.add(r));
     }
     let inputs: Vec<&Tensor> = [Some(x), Some(w), epilogue.bias].into_iter().flatten().collect();
-    no_backward("conv2d", &inputs)?;
-    forward(x, w, conv, epilogue, None)
+    let y = forward(x, w, conv, epilogue, None)?;
+    y.on_tape("conv2d", &inputs, || Box::new(Conv2d { x: x.detach(), w: w.detach(), conv }))
 }
 
 /// The convolution off the tape, with a given tile or the one that suits the device.
@@ -78,7 +81,8 @@ fn forward(x: &Tensor, w: &Tensor, conv: Conv, epilogue: Epilogue, tile: Option<
     }
     let y = Tensor::empty(x.gpu(), shape, DType::F32)?;
     if !y.is_empty() {
-        Launch::new(x, w, &y, conv, false, epilogue)?.with_tile(tile).run()?;
+        let geometry = Geometry::new(x, w, &y, conv, false)?;
+        Launch { x, w, y: &y, geometry, epilogue, tile }.run()?;
     }
     Ok(y)
 }
@@ -100,4 +104,45 @@ fn output_shape(x: &Tensor, w: &Tensor, conv: Conv) -> Result<Shape> {
         got: x.shape().to_string(),
     })?;
     Ok(Shape::from([b, y, x_, n]))
+}
+
+struct Conv2d {
+    x: Tensor,
+    w: Tensor,
+    conv: Conv,
+}
+
+impl Backward for Conv2d {
+    fn backward(self: Box<Self>, dy: &Tensor, need: &[bool]) -> Result<Vec<Option<Tensor>>> {
+        let Conv2d { x, w, conv } = *self;
+        let mut gradients = vec![None; need.len()];
+        if need[0] {
+            gradients[0] = Some(input_gradient(dy, &w, x.shape(), conv, None)?);
+        }
+        if need[1] {
+            w.expect_dtype("conv2d w for a gradient", DType::F32)?;
+            gradients[1] = Some(weight::gradient(&x, dy, w.shape(), conv)?);
+        }
+        if let Some(true) = need.get(2) {
+            let [_, rows, _, n] = dy.dims("conv2d dy", "B Y' X' N")?;
+            // In two steps, since one would have few sums of many terms.
+            gradients[2] = Some(dy.sum_to([rows, 1, n])?.sum_to([n])?);
+        }
+        Ok(gradients)
+    }
+}
+
+/// dx of the given shape: the convolution turned around, as a gather.
+fn input_gradient(dy: &Tensor, w: &Tensor, shape: Shape, conv: Conv, tile: Option<Tile>) -> Result<Tensor> {
+    let dx = Tensor::empty(dy.gpu(), shape, DType::F32)?;
+    if !dx.is_empty() {
+        let geometry = Geometry::new(dy, w, &dx, conv, true)?;
+        Launch { x: dy, w, y: &dx, geometry, epilogue: Epilogue::default(), tile }.run()?;
+    }
+    Ok(dx)
+}
+
+/// Every variant.
+pub fn variants() -> Vec<Variant> {
+    [launch::variants(), weight::variants()].concat()
 }

@@ -3,8 +3,8 @@
 use super::super::case::{Array, OpCase, operand};
 use super::super::matmul::{Activation, Epilogue};
 use super::launch::Tile;
-use super::{Conv, conv2d, forward};
-use crate::tensor::DType;
+use super::{Conv, conv2d, forward, input_gradient};
+use crate::tensor::{DType, Shape, Tensor};
 
 struct Sizes {
     x: [usize; 4],
@@ -37,8 +37,39 @@ pub fn cases() -> Vec<OpCase> {
     for tile in Tile::ALL {
         all.push(tile_case(tile, sizes([2, 9, 8, 20], 70, [3, 3], Conv::new(1, 1))));
         all.push(tile_case(tile, sizes([1, 5, 6, 3], 5, [2, 3], uneven)));
+        all.push(transposed_case(tile, sizes([2, 9, 8, 68], 22, [3, 3], Conv::new(1, 1))));
+        all.push(transposed_case(tile, sizes([2, 6, 7, 3], 5, [3, 2], uneven)));
     }
     all
+}
+
+/// The gradient by the input with a kernel that the device would not choose: x is dy here.
+fn transposed_case(tile: Tile, s: Sizes) -> OpCase {
+    let Sizes { x, n, kernel: [ky, kx], conv } = s;
+    let [rows, columns] = conv.output([x[1], x[2]], [ky, kx]).unwrap_or_default();
+    let operands = vec![operand(&[x[0], rows, columns, n]).constant(), operand(&[n, ky, kx, x[3]]).constant()];
+    let run = move |t: &[Tensor]| input_gradient(&t[0], &t[1], Shape::from(x), conv, available(tile, &t[0]));
+    let oracle = move |a: &[Array]| {
+        let mut dx = Array::build(&x, |_| 0.0);
+        let _ = Array::from_coordinates(&a[0].shape, |at| {
+            for tap in 0..ky * kx {
+                let iy = (at[1] * conv.stride[0] + tap / kx).wrapping_sub(conv.padding[0][0]);
+                let ix = (at[2] * conv.stride[1] + tap % kx).wrapping_sub(conv.padding[1][0]);
+                for c in (0..x[3]).filter(|_| iy < x[1] && ix < x[2]) {
+                    let flat = ((at[0] * x[1] + iy) * x[2] + ix) * x[3] + c;
+                    dx.data[flat] += a[0].at(at) * a[1].at(&[at[3], tap / kx, tap % kx, c]);
+                }
+            }
+            0.0
+        });
+        dx
+    };
+    OpCase::new("conv2d", format!("gradient by {x:?} of {n} {ky}x{kx} {conv:?} {tile:?}"), operands, run, oracle)
+}
+
+/// The tile, if the device can run it.
+fn available(tile: Tile, x: &Tensor) -> Option<Tile> {
+    Some(tile).filter(|t| *t != Tile::Registers { subgroup: true } || x.gpu().has_subgroups())
 }
 
 /// The value with a kernel that the device would not choose, where it can run it.
@@ -47,11 +78,7 @@ fn tile_case(tile: Tile, s: Sizes) -> OpCase {
     let mut case = case(s, DType::F32, false, None);
     case.label += &format!(" {tile:?}");
     case.operands.iter_mut().for_each(|o| o.differentiable = false);
-    case.run = Box::new(move |t| {
-        let tile =
-            if tile == (Tile::Registers { subgroup: true }) && !t[0].gpu().has_subgroups() { None } else { Some(tile) };
-        forward(&t[0], &t[1], conv, Epilogue::default(), tile)
-    });
+    case.run = Box::new(move |t| forward(&t[0], &t[1], conv, Epilogue::default(), available(tile, &t[0])));
     case
 }
 
@@ -63,9 +90,8 @@ fn case(s: Sizes, dtype: DType, epilogue: bool, activation: Option<Activation>) 
     if epilogue {
         operands.extend([operand(&[n]), operand(&shape)]);
     }
-    let run = move |t: &[crate::Tensor]| {
-        conv2d(&t[0], &t[1], conv, Epilogue { bias: t.get(2), activation, residual: t.get(3) })
-    };
+    let run =
+        move |t: &[Tensor]| conv2d(&t[0], &t[1], conv, Epilogue { bias: t.get(2), activation, residual: t.get(3) });
     let oracle = move |a: &[Array]| {
         Array::from_coordinates(&shape, |at| {
             let value = at_pixel(&a[0], &a[1], conv, at) + a.get(2).map_or(0.0, |bias| bias.data[at[3]]);
