@@ -46,6 +46,10 @@ impl std::fmt::Display for Knob {
 
 /// The files that shaders may import.
 pub const LIBRARY: &[(&str, &str)] = &[
+    ("lib/nearest.wgsl", include_str!("../../shaders/lib/nearest.wgsl")),
+    ("lib/conv.wgsl", include_str!("../../shaders/lib/conv.wgsl")),
+    ("lib/rows_own.wgsl", include_str!("../../shaders/lib/rows_own.wgsl")),
+    ("lib/rows_subgroup.wgsl", include_str!("../../shaders/lib/rows_subgroup.wgsl")),
     ("lib/index.wgsl", include_str!("../../shaders/lib/index.wgsl")),
     ("lib/math.wgsl", include_str!("../../shaders/lib/math.wgsl")),
     ("lib/reduce.wgsl", include_str!("../../shaders/lib/reduce.wgsl")),

@@ -1,15 +1,19 @@
 //! Operations on tensors: one file a family, with formula, forward, backward and the variants of its shader.
 
 pub mod case;
+pub mod conv2d;
 pub mod embedding;
 pub mod expr;
 pub mod fill;
 pub mod layout;
 pub mod matmul;
+pub mod norm;
 pub mod pointwise;
 pub mod random;
 pub mod reduce;
+pub mod resample;
 pub mod select;
+mod span;
 pub mod timestep;
 
 use crate::gpu::Variant;
@@ -17,13 +21,16 @@ use crate::gpu::Variant;
 /// Every shader variant that the ops can ask for, for validation without a GPU.
 pub fn variants() -> Vec<Variant> {
     [
+        conv2d::variants(),
         embedding::variants(),
         fill::variants(),
         layout::variants(),
         matmul::variants(),
+        norm::variants(),
         pointwise::variants(),
         random::variants(),
         reduce::variants(),
+        resample::variants(),
         select::variants(),
         timestep::variants(),
     ]
@@ -33,13 +40,16 @@ pub fn variants() -> Vec<Variant> {
 /// Every op case.
 pub fn cases() -> Vec<case::OpCase> {
     let tables = [
+        conv2d::cases(),
         embedding::cases(),
         fill::cases(),
         layout::cases(),
         matmul::cases(),
+        norm::cases(),
         pointwise::cases(),
         random::cases(),
         reduce::cases(),
+        resample::cases(),
         select::cases(),
         timestep::cases(),
     ];

@@ -1,0 +1,71 @@
+// Convolution, channels last, as an implicit matrix product: pixels times output channels, summed over (ky, kx, c).
+//   y[b, oy, ox, n] = residual + apply(bias[n] + sum over ky, kx, c of x[b, oy*sy + ky - top, ox*sx + kx - left, c] * w[n, ky, kx, c])
+// With TRANSPOSED the gradient by the input instead (y is dx and x is dy, so C and N change places):
+//   y[b, oy, ox, n] = sum over ky, kx, c of x[b, (oy + top - ky) / sy, (ox + left - kx) / sx, c] * w[c, ky, kx, n], where the quotients are whole
+//
+//   x [B, Y, X, C]   w [N, KY, KX, C]   bias [N]   residual, y [B, Y', X', N]; bindings in lib/conv.wgsl
+//
+// Every invocation keeps TP pixels x 4 TNQ channels in registers; all of a workgroup share the channels, and no patch
+// matrix is written. Ladder, 3x3, 128 to 128 channels on one core of lavapipe (Mesa 25): (1) a tile of 1 x 4: 3.5 GFLOP/s;
+// (2) 2 x 8: 5.5, as 8 x 8; (3) weights loaded once for four lanes and broadcast (lib/rows_subgroup.wgsl): 12 (4 x 16: 15, but it
+// takes four times as long to compile).
+
+const TRANSPOSED: bool = false;         // knob
+const TP: u32 = 2u;                     // pixels of a tile
+const TNQ: u32 = 2u;                    // quads of channels of a tile
+const WG: u32 = 32u;
+alias V = f32;
+
+//@import "lib/index.wgsl"
+//@import "lib/math.wgsl"
+//@import INPUT "lib/input_f32.wgsl"
+//@import WEIGHT "lib/weight_f32.wgsl"
+//@import ROWS "lib/rows_own.wgsl"
+//@import "lib/conv.wgsl"
+
+// The weight of input channels k .. k + 3 and output channels n .. n + 3: [input][output].
+fn block_of_w(ky: u32, kx: u32, n: u32, k: u32, lane: u32) -> mat4x4<f32> {
+    var rows = rows4(rows_of_w(ky, kx, n, k), rest_of_w(n, k), lane);
+    if !TRANSPOSED { return transpose(rows); }
+    for (var i = 1u; i < 4u; i++) { rows[i] = select(vec4<f32>(0.0), rows[i], k + i < p.c); }
+    return rows;
+}
+
+@compute @workgroup_size(WG)
+fn conv2d(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
+          @builtin(local_invocation_index) lane: u32) {
+    let across = (p.n + 4u * TNQ - 1u) / (4u * TNQ);
+    let index = group_index(group, groups);
+    let n0 = p.first_n + index % across * 4u * TNQ;
+    let q0 = (index / across * WG + lane) * TP;     // lanes beyond the end work on, for their neighbours' broadcasts
+    var pixels: array<Pixel, TP>;
+    for (var i = 0u; i < TP; i++) { pixels[i] = pixel_at(q0 + i); }
+
+    var sum: array<array<vec4<f32>, TNQ>, TP>;
+    for (var ky = 0u; ky < p.kernel_y; ky++) {
+        for (var kx = 0u; kx < p.kernel_x; kx++) {
+            var origin: array<Source, TP>;
+            for (var i = 0u; i < TP; i++) { origin[i] = source(pixels[i], ky, kx); }
+            for (var k = 0u; k < p.c; k += 4u) {
+                var a: array<vec4<f32>, TP>;
+                for (var i = 0u; i < TP; i++) {
+                    a[i] = select(vec4<f32>(0.0), x4(origin[i].at + k, p.c - k), origin[i].inside);
+                }
+                for (var j = 0u; j < TNQ; j++) {
+                    let b = block_of_w(ky, kx, n0 + 4u * j, k, lane);
+                    for (var i = 0u; i < TP; i++) {
+                        sum[i][j] = fma(b[0], vec4<f32>(a[i].x), fma(b[1], vec4<f32>(a[i].y),
+                                    fma(b[2], vec4<f32>(a[i].z), fma(b[3], vec4<f32>(a[i].w), sum[i][j]))));
+                    }
+                }
+            }
+        }
+    }
+
+    let end = min(p.images * p.rows * p.columns - min(q0, p.images * p.rows * p.columns), TP);
+    for (var i = 0u; i < end; i++) {
+        for (var n = 0u; n < min(4u * TNQ, p.first_n + p.n - n0); n++) {
+            store(pixels[i], n0 + n, sum[i][n / 4u][n % 4u]);
+        }
+    }
+}

@@ -1,0 +1,122 @@
+//! Cases: kernels, strides, paddings, channel counts that fill no quad, every epilogue.
+
+use super::super::case::{Array, OpCase, operand};
+use super::super::matmul::{Activation, Epilogue};
+use super::launch::Tile;
+use super::{Conv, conv2d, forward, input_gradient};
+use crate::tensor::{DType, Shape, Tensor};
+
+struct Sizes {
+    x: [usize; 4],
+    n: usize,
+    kernel: [usize; 2],
+    conv: Conv,
+}
+
+/// Every case.
+pub fn cases() -> Vec<OpCase> {
+    let uneven = Conv { stride: [2, 1], padding: [[0, 1], [2, 0]] };
+    let down = Conv { stride: [2, 2], padding: [[0, 1], [0, 1]] };
+    let sizes = |x: [usize; 4], n: usize, kernel: [usize; 2], conv: Conv| Sizes { x, n, kernel, conv };
+    let plain = [
+        sizes([1, 1, 1, 1], 1, [1, 1], Conv::new(1, 0)),
+        sizes([2, 3, 4, 5], 7, [1, 1], Conv::new(1, 0)),
+        sizes([2, 4, 5, 3], 6, [3, 3], Conv::new(1, 1)),
+        sizes([1, 5, 6, 4], 5, [3, 3], down),
+        sizes([2, 5, 4, 8], 9, [3, 2], uneven),
+        sizes([1, 7, 8, 5], 4, [4, 4], Conv::new(4, 0)),
+        sizes([1, 2, 3, 4], 4, [1, 1], Conv::new(2, 1)),
+        sizes([1, 2, 2, 4], 4, [5, 5], Conv::new(1, 3)),
+    ];
+    let mut all: Vec<OpCase> = plain.into_iter().map(|s| case(s, DType::F32, false, None)).collect();
+    for dtype in [DType::F32, DType::F16] {
+        for activation in [None].into_iter().chain(Activation::ALL.map(Some)) {
+            all.push(case(sizes([2, 3, 4, 8], 6, [3, 3], Conv::new(1, 1)), dtype, true, activation));
+        }
+    }
+    for tile in Tile::ALL {
+        all.push(tile_case(tile, sizes([2, 9, 8, 20], 70, [3, 3], Conv::new(1, 1))));
+        all.push(tile_case(tile, sizes([1, 5, 6, 3], 5, [2, 3], uneven)));
+        all.push(transposed_case(tile, sizes([2, 9, 8, 68], 22, [3, 3], Conv::new(1, 1))));
+        all.push(transposed_case(tile, sizes([2, 6, 7, 3], 5, [3, 2], uneven)));
+    }
+    all
+}
+
+/// The gradient by the input with a kernel that the device would not choose: x is dy here.
+fn transposed_case(tile: Tile, s: Sizes) -> OpCase {
+    let Sizes { x, n, kernel: [ky, kx], conv } = s;
+    let [rows, columns] = conv.output([x[1], x[2]], [ky, kx]).unwrap_or_default();
+    let operands = vec![operand(&[x[0], rows, columns, n]).constant(), operand(&[n, ky, kx, x[3]]).constant()];
+    let run = move |t: &[Tensor]| input_gradient(&t[0], &t[1], Shape::from(x), conv, available(tile, &t[0]));
+    let oracle = move |a: &[Array]| {
+        let mut dx = Array::build(&x, |_| 0.0);
+        let _ = Array::from_coordinates(&a[0].shape, |at| {
+            for tap in 0..ky * kx {
+                let iy = (at[1] * conv.stride[0] + tap / kx).wrapping_sub(conv.padding[0][0]);
+                let ix = (at[2] * conv.stride[1] + tap % kx).wrapping_sub(conv.padding[1][0]);
+                for c in (0..x[3]).filter(|_| iy < x[1] && ix < x[2]) {
+                    let flat = ((at[0] * x[1] + iy) * x[2] + ix) * x[3] + c;
+                    dx.data[flat] += a[0].at(at) * a[1].at(&[at[3], tap / kx, tap % kx, c]);
+                }
+            }
+            0.0
+        });
+        dx
+    };
+    OpCase::new("conv2d", format!("gradient by {x:?} of {n} {ky}x{kx} {conv:?} {tile:?}"), operands, run, oracle)
+}
+
+/// The tile, if the device can run it.
+fn available(tile: Tile, x: &Tensor) -> Option<Tile> {
+    Some(tile).filter(|t| *t != Tile::Registers { subgroup: true } || x.gpu().has_subgroups())
+}
+
+/// The value with a kernel that the device would not choose, where it can run it.
+fn tile_case(tile: Tile, s: Sizes) -> OpCase {
+    let conv = s.conv;
+    let mut case = case(s, DType::F32, false, None);
+    case.label += &format!(" {tile:?}");
+    case.operands.iter_mut().for_each(|o| o.differentiable = false);
+    case.run = Box::new(move |t| forward(&t[0], &t[1], conv, Epilogue::default(), available(tile, &t[0])));
+    case
+}
+
+fn case(s: Sizes, dtype: DType, epilogue: bool, activation: Option<Activation>) -> OpCase {
+    let Sizes { x, n, kernel: [ky, kx], conv } = s;
+    let [oy, ox] = conv.output([x[1], x[2]], [ky, kx]).unwrap_or_default();
+    let shape = [x[0], oy, ox, n];
+    let mut operands = vec![operand(&x), operand(&[n, ky, kx, x[3]]).dtype(dtype)];
+    if epilogue {
+        operands.extend([operand(&[n]), operand(&shape)]);
+    }
+    let run =
+        move |t: &[Tensor]| conv2d(&t[0], &t[1], conv, Epilogue { bias: t.get(2), activation, residual: t.get(3) });
+    let oracle = move |a: &[Array]| {
+        Array::from_coordinates(&shape, |at| {
+            let value = at_pixel(&a[0], &a[1], conv, at) + a.get(2).map_or(0.0, |bias| bias.data[at[3]]);
+            activation.map_or(value, |f| f.expr().eval(&[value], &[])) + a.get(3).map_or(0.0, |r| r.at(at))
+        })
+    };
+    let label = format!(
+        "{x:?} with {n} of {ky}x{kx} {dtype} stride {:?} padding {:?} {activation:?}",
+        conv.stride, conv.padding
+    );
+    let flops = 2 * shape.iter().product::<usize>() * ky * kx * x[3];
+    OpCase::new("conv2d", label, operands, run, oracle).flops(flops)
+}
+
+/// The sum of the module's formula.
+fn at_pixel(x: &Array, w: &Array, conv: Conv, at: &[usize]) -> f64 {
+    let mut sum = 0.0;
+    for ky in 0..w.shape[1] {
+        for kx in 0..w.shape[2] {
+            let iy = (at[1] * conv.stride[0] + ky).wrapping_sub(conv.padding[0][0]);
+            let ix = (at[2] * conv.stride[1] + kx).wrapping_sub(conv.padding[1][0]);
+            if iy < x.shape[1] && ix < x.shape[2] {
+                sum += (0..x.shape[3]).map(|c| x.at(&[at[0], iy, ix, c]) * w.at(&[at[3], ky, kx, c])).sum::<f64>();
+            }
+        }
+    }
+    sum
+}

@@ -1,0 +1,214 @@
+//! Running the convolution kernels: parts, tiles, variants.
+
+use super::super::matmul::{Activation, Epilogue, weight_format};
+use super::super::span::{fitting, span};
+use super::geometry::{Area, Geometry, ranges};
+use crate::Result;
+use crate::gpu::{DeviceClass, Gpu, Kernel, Variant};
+use crate::tensor::{DType, Tensor};
+use std::ops::Range;
+
+static CONV2D_SHARED: Kernel = Kernel::new("conv2d_shared", include_str!("../../../shaders/conv2d_shared.wgsl"));
+static CONV2D: Kernel = Kernel::new("conv2d", include_str!("../../../shaders/conv2d.wgsl"));
+
+/// A convolution, or with a transposed geometry the gradient by its input, where x is dy and y is dx.
+pub(super) struct Launch<'a> {
+    pub x: &'a Tensor,
+    pub w: &'a Tensor,
+    pub y: &'a Tensor,
+    pub geometry: Geometry,
+    pub epilogue: Epilogue<'a>,
+    /// The kernel to use instead of the one that suits the device.
+    pub tile: Option<Tile>,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
+struct Params {
+    images: u32,
+    rows: u32,
+    columns: u32,
+    first_image: u32,
+    first_row: u32,
+    n: u32,
+    first_n: u32,
+    y_rows: u32,
+    y_channels: u32,
+    x_rows: u32,
+    x_columns: u32,
+    c: u32,
+    kernel: [u32; 2],
+    stride: [u32; 2],
+    before: [u32; 2],
+    x_start: u32,
+    w_start: u32,
+    y_start: u32,
+}
+
+impl Launch<'_> {
+    /// Runs it in as many parts as the device's limits ask for: images, rows of them, and channels of y.
+    pub(super) fn run(&self) -> Result<()> {
+        let channels = self.geometry.to[2];
+        let filter = self.w.dtype().bytes(self.w.len() / channels) as usize;
+        let whole = self.geometry.transposed || filter * channels <= self.x.gpu().limits().max_binding as usize;
+        let at_once = if whole { channels } else { fitting(self.w, filter) };
+        for area in self.geometry.areas(self.x) {
+            for channels in ranges(channels, at_once) {
+                self.part(&area, channels, filter)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn part(&self, area: &Area, channels: Range<usize>, filter: usize) -> Result<()> {
+        let g = &self.geometry;
+        let (x, x_start) = g.span_from(self.x, area)?;
+        let (y, y_start) = g.span_to(self.y, area)?;
+        let row = filter / self.w.dtype().bytes(1) as usize;
+        let (w, w_start) = span(self.w, channels.start * row, channels.len() * row)?;
+        let mut bindings = vec![x, w];
+        bindings.extend(self.epilogue.bias.map(Tensor::bind));
+        if let Some(residual) = self.epilogue.residual {
+            bindings.push(g.span_to(residual, area)?.0);
+        }
+        bindings.push(y);
+        let params = Params {
+            images: area.images.len() as u32,
+            rows: area.rows.len() as u32,
+            columns: g.to[1] as u32,
+            first_image: area.images.start as u32,
+            first_row: area.rows.start as u32,
+            n: channels.len() as u32,
+            first_n: channels.start as u32,
+            y_rows: g.to[0] as u32,
+            y_channels: g.to[2] as u32,
+            x_rows: g.from[0] as u32,
+            x_columns: g.from[1] as u32,
+            c: g.from[2] as u32,
+            kernel: g.kernel.map(|k| k as u32),
+            stride: g.conv.stride.map(|s| s as u32),
+            before: g.conv.padding.map(|[before, _]| before as u32),
+            x_start,
+            w_start,
+            y_start,
+        };
+        let (gpu, pixels) = (self.x.gpu(), g.pixels(area));
+        let tile = self.tile.unwrap_or_else(|| Tile::choose(gpu, pixels, channels.len()));
+        let [wide, deep] = tile.extent();
+        let groups = pixels.div_ceil(wide) * channels.len().div_ceil(deep);
+        let terms = g.kernel[0] * g.kernel[1] * g.from[2];
+        let work = 2.0 * (pixels * channels.len() * terms) as f64;
+        self.variant(tile).run(gpu, &bindings, bytemuck::bytes_of(&params), groups as u64, work)
+    }
+
+    fn variant(&self, tile: Tile) -> Variant {
+        variant(&Form {
+            tile,
+            transposed: self.geometry.transposed,
+            x_quads: self.x.shape().last().is_multiple_of(4),
+            w_quads: self.w.shape().last().is_multiple_of(4),
+            w_dtype: self.w.dtype(),
+            bias: self.epilogue.bias.is_some(),
+            residual: self.epilogue.residual.is_some(),
+            activation: self.epilogue.activation,
+        })
+    }
+}
+
+/// The kernel that a run uses, with its tile.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Tile {
+    /// A tile in registers; weights are loaded once for a subgroup, or by every lane.
+    Registers { subgroup: bool },
+    /// Slices in workgroup memory: pixels, and as many channels, of an invocation.
+    Shared { side: u32 },
+}
+
+impl Tile {
+    /// Every tile.
+    pub(super) const ALL: [Tile; 4] = [
+        Tile::Registers { subgroup: false },
+        Tile::Registers { subgroup: true },
+        Tile::Shared { side: 4 },
+        Tile::Shared { side: 8 },
+    ];
+
+    fn choose(gpu: &Gpu, pixels: usize, channels: usize) -> Tile {
+        match gpu.class() {
+            DeviceClass::Software => Tile::Registers { subgroup: gpu.has_subgroups() },
+            // The wide one needs fewer loads, but only many tiles fill a large GPU.
+            DeviceClass::Hardware if channels >= 128 && pixels * channels >= 1 << 23 => Tile::Shared { side: 8 },
+            DeviceClass::Hardware => Tile::Shared { side: 4 },
+        }
+    }
+
+    /// Pixels and channels of a workgroup.
+    fn extent(self) -> [usize; 2] {
+        match self {
+            Tile::Registers { .. } => [64, 8],
+            Tile::Shared { side } => [16 * side as usize; 2],
+        }
+    }
+
+    fn variant(self) -> Variant {
+        match self {
+            Tile::Registers { subgroup: false } => CONV2D.plain(),
+            Tile::Registers { subgroup: true } => CONV2D.plain().import("ROWS", "lib/rows_subgroup.wgsl"),
+            Tile::Shared { side } => CONV2D_SHARED.plain().set("T", side),
+        }
+    }
+}
+
+struct Form {
+    tile: Tile,
+    transposed: bool,
+    x_quads: bool,
+    w_quads: bool,
+    w_dtype: DType,
+    bias: bool,
+    residual: bool,
+    activation: Option<Activation>,
+}
+
+fn variant(form: &Form) -> Variant {
+    let tiled = form.tile.variant().flag("TRANSPOSED", form.transposed);
+    tiled
+        .import("INPUT", if form.x_quads { "lib/input_f32.wgsl" } else { "lib/input_f32_any.wgsl" })
+        .import("WEIGHT", weight_format(form.w_dtype, form.w_quads))
+        .enable("BIAS", form.bias)
+        .enable("RESIDUAL", form.residual)
+        .hook(form.activation.map(|f| f.expr().wgsl()))
+}
+
+/// Every variant.
+pub(super) fn variants() -> Vec<Variant> {
+    let both = [false, true];
+    let mut all = Vec::new();
+    for (tile, transposed) in Tile::ALL.into_iter().flat_map(|tile| both.map(|t| (tile, t))) {
+        let form = Form {
+            tile,
+            transposed,
+            x_quads: true,
+            w_quads: true,
+            w_dtype: DType::F32,
+            bias: false,
+            residual: false,
+            activation: None,
+        };
+        for (x_quads, w_quads) in both.iter().flat_map(|&x| both.map(|w| (x, w))) {
+            all.push(variant(&Form { x_quads, w_quads, ..form }));
+        }
+        all.push(variant(&Form { w_dtype: DType::F16, ..form }));
+        all.push(variant(&Form { w_dtype: DType::F16, x_quads: false, ..form }));
+        if !transposed {
+            let activations = [None].into_iter().chain(Activation::ALL.map(Some));
+            for (activation, bias, residual) in
+                activations.flat_map(|f| both.iter().flat_map(move |&b| both.map(|r| (f, b, r))))
+            {
+                all.push(variant(&Form { activation, bias, residual, ..form }));
+                all.push(variant(&Form { activation, bias, residual, w_dtype: DType::F16, ..form }));
+            }
+        }
+    }
+    all
+}

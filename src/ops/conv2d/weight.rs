@@ -1,0 +1,109 @@
+//! The gradient of a convolution by its weight: partial sums over slices of the pixels, added in a fixed order.
+
+use super::Conv;
+use super::geometry::{Area, Geometry};
+use crate::Result;
+use crate::gpu::{DeviceClass, Kernel, Variant};
+use crate::tensor::{DType, Shape, Tensor};
+
+static KERNEL: Kernel =
+    Kernel::new("conv2d_weight_backward", include_str!("../../../shaders/conv2d_weight_backward.wgsl"));
+const WG: usize = 64;
+/// Output and input channels of an invocation.
+const TILE: [usize; 2] = [8, 8];
+
+#[repr(C)]
+#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
+struct Params {
+    images: u32,
+    rows: u32,
+    columns: u32,
+    first_image: u32,
+    first_row: u32,
+    n: u32,
+    y_rows: u32,
+    x_rows: u32,
+    x_columns: u32,
+    c: u32,
+    kernel: [u32; 2],
+    stride: [u32; 2],
+    before: [u32; 2],
+    x_start: u32,
+    y_start: u32,
+    slices: u32,
+    first_slice: u32,
+}
+
+/// x `[B, Y, X, C]`, dy `[B, Y', X', N]` → dw `[N, KY, KX, C]`, the given shape.
+pub(super) fn gradient(x: &Tensor, dy: &Tensor, shape: Shape, conv: Conv) -> Result<Tensor> {
+    if dy.is_empty() || shape.len() == 0 {
+        return super::super::fill::zeros(x.gpu(), shape);
+    }
+    let &[n, ky, kx, c] = shape.as_slice() else { return super::super::fill::zeros(x.gpu(), shape) };
+    let [images, y0, x0, _] = x.dims("conv2d x", "B Y X C")?;
+    let [_, y1, x1, _] = dy.dims("conv2d dy", "B Y' X' N")?;
+    let geometry = Geometry { conv, transposed: false, images, from: [y0, x0, c], to: [y1, x1, n], kernel: [ky, kx] };
+    let areas = geometry.areas(x);
+    let slices = slices(x, &geometry, areas.len());
+    let parts = Tensor::empty(x.gpu(), [areas.len() * slices, n, ky, kx, c], DType::F32)?;
+    for (i, area) in areas.iter().enumerate() {
+        run(x, dy, &parts, &geometry, area, slices, i * slices)?;
+    }
+    parts.sum_to(Shape::from([1, n, ky, kx, c]))?.reshape(shape)
+}
+
+/// Into how many slices the pixels of each area are cut: enough invocations to fill the device, but not much memory.
+fn slices(x: &Tensor, g: &Geometry, areas: usize) -> usize {
+    let wanted = match x.gpu().class() {
+        DeviceClass::Software => 1 << 9,
+        DeviceClass::Hardware => 1 << 16,
+    };
+    let weights = g.to[2] * g.kernel[0] * g.kernel[1] * g.from[2];
+    let room = x.gpu().limits().max_binding as usize / 4 / weights / areas;
+    let pixels = g.images * g.to[0] * g.to[1] / areas;
+    (wanted / invocations(g)).min(pixels / 32).min(room).max(1)
+}
+
+/// Invocations of one slice.
+fn invocations(g: &Geometry) -> usize {
+    g.kernel[0] * g.kernel[1] * g.to[2].div_ceil(TILE[0]) * g.from[2].div_ceil(TILE[1])
+}
+
+fn run(x: &Tensor, dy: &Tensor, parts: &Tensor, g: &Geometry, area: &Area, slices: usize, first: usize) -> Result<()> {
+    let (x_part, x_start) = g.span_from(x, area)?;
+    let (y_part, y_start) = g.span_to(dy, area)?;
+    let params = Params {
+        images: area.images.len() as u32,
+        rows: area.rows.len() as u32,
+        columns: g.to[1] as u32,
+        first_image: area.images.start as u32,
+        first_row: area.rows.start as u32,
+        n: g.to[2] as u32,
+        y_rows: g.to[0] as u32,
+        x_rows: g.from[0] as u32,
+        x_columns: g.from[1] as u32,
+        c: g.from[2] as u32,
+        kernel: g.kernel.map(|k| k as u32),
+        stride: g.conv.stride.map(|s| s as u32),
+        before: g.conv.padding.map(|[before, _]| before as u32),
+        x_start,
+        y_start,
+        slices: slices as u32,
+        first_slice: first as u32,
+    };
+    let groups = (slices * invocations(g)).div_ceil(WG) as u64;
+    let work = 2.0 * (g.pixels(area) * parts.len() / parts.shape().as_slice()[0]) as f64;
+    let variant = variant(g.from[2].is_multiple_of(4), g.to[2].is_multiple_of(4));
+    variant.run(x.gpu(), &[x_part, y_part, parts.bind()], bytemuck::bytes_of(&params), groups, work)
+}
+
+fn variant(x_quads: bool, dy_quads: bool) -> Variant {
+    let x = if x_quads { "lib/input_f32.wgsl" } else { "lib/input_f32_any.wgsl" };
+    let dy = if dy_quads { "lib/weight_f32.wgsl" } else { "lib/weight_f32_any.wgsl" };
+    KERNEL.plain().import("INPUT", x).import("WEIGHT", dy)
+}
+
+/// Every variant.
+pub(super) fn variants() -> Vec<Variant> {
+    [false, true].into_iter().flat_map(|x| [false, true].map(|dy| variant(x, dy))).collect()
+}

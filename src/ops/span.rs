@@ -1,0 +1,24 @@
+//! Parts of tensors too large for one binding.
+
+use crate::Result;
+use crate::gpu::Binding;
+use crate::tensor::Tensor;
+
+/// Every device can start a binding at a multiple of this many bytes.
+const ALIGNMENT: usize = 256;
+
+/// The elements `[first, first + count)` as a binding, and where in it element 0 of the whole tensor would be. That
+/// place wraps below zero: a kernel adds it to an element's index in the whole tensor, modulo 2³².
+pub(crate) fn span(x: &Tensor, first: usize, count: usize) -> Result<(Binding<'_>, u32)> {
+    if count == x.len() {
+        return Ok((x.bind(), 0));
+    }
+    let step = ALIGNMENT / x.dtype().bytes(1) as usize;
+    let start = first / step * step;
+    Ok((x.bind_rows(start, first + count - start, 1)?, (start as u32).wrapping_neg()))
+}
+
+/// How many units of `bytes` a binding holds for certain, wherever it starts.
+pub(crate) fn fitting(x: &Tensor, bytes: usize) -> usize {
+    (x.gpu().limits().max_binding as usize - ALIGNMENT) / bytes.max(1)
+}
