@@ -100,6 +100,12 @@ fn axis_length(op: &str, x: &Tensor, axis: usize) -> Result<usize> {
     length.ok_or_else(|| Error::Input(format!("{op}: {} has no axis {axis}", x.shape())))
 }
 
+/// Writes `part` into `y` in place, from `start` of `axis` on; all other axes are equal.
+pub(crate) fn write(y: &Tensor, part: &Tensor, axis: usize, start: usize) -> Result<()> {
+    let (from, to) = (own_strides(part.shape()), own_strides(y.shape()));
+    copy(part, y, Region::of(part.shape(), &from, &to, 0, start * to[axis]))
+}
+
 /// Strides of the axes that the shape has.
 fn own_strides(shape: Shape) -> Vec<usize> {
     shape.strides()[Shape::MAX_RANK - shape.rank()..].to_vec()

@@ -1,5 +1,7 @@
 //! Operations on tensors: one file a family, with formula, forward, backward and the variants of its shader.
 
+pub mod attention;
+pub mod cache;
 pub mod case;
 pub mod conv2d;
 pub mod embedding;
@@ -12,7 +14,9 @@ pub mod pointwise;
 pub mod random;
 pub mod reduce;
 pub mod resample;
+pub mod rope;
 pub mod select;
+pub mod softmax;
 mod span;
 pub mod timestep;
 
@@ -21,6 +25,8 @@ use crate::gpu::Variant;
 /// Every shader variant that the ops can ask for, for validation without a GPU.
 pub fn variants() -> Vec<Variant> {
     [
+        attention::variants(),
+        cache::variants(),
         conv2d::variants(),
         embedding::variants(),
         fill::variants(),
@@ -31,7 +37,9 @@ pub fn variants() -> Vec<Variant> {
         random::variants(),
         reduce::variants(),
         resample::variants(),
+        rope::variants(),
         select::variants(),
+        softmax::variants(),
         timestep::variants(),
     ]
     .concat()
@@ -40,6 +48,8 @@ pub fn variants() -> Vec<Variant> {
 /// Every op case.
 pub fn cases() -> Vec<case::OpCase> {
     let tables = [
+        attention::cases(),
+        cache::cases(),
         conv2d::cases(),
         embedding::cases(),
         fill::cases(),
@@ -50,7 +60,9 @@ pub fn cases() -> Vec<case::OpCase> {
         random::cases(),
         reduce::cases(),
         resample::cases(),
+        rope::cases(),
         select::cases(),
+        softmax::cases(),
         timestep::cases(),
     ];
     tables.into_iter().flatten().collect()

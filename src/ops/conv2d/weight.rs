@@ -36,7 +36,7 @@ struct Params {
 
 /// x `[B, Y, X, C]`, dy `[B, Y', X', N]` → dw `[N, KY, KX, C]`, the given shape.
 pub(super) fn gradient(x: &Tensor, dy: &Tensor, shape: Shape, conv: Conv) -> Result<Tensor> {
-    if dy.is_empty() || shape.len() == 0 {
+    if dy.is_empty() || shape.is_empty() {
         return super::super::fill::zeros(x.gpu(), shape);
     }
     let &[n, ky, kx, c] = shape.as_slice() else { return super::super::fill::zeros(x.gpu(), shape) };
