@@ -27,6 +27,7 @@ pub fn cases() -> Vec<OpCase> {
         sizes([1, 7, 8, 5], 4, [4, 4], Conv::new(4, 0)),
         sizes([1, 2, 3, 4], 4, [1, 1], Conv::new(2, 1)),
         sizes([1, 2, 2, 4], 4, [5, 5], Conv::new(1, 3)),
+        sizes([2, 12, 11, 8], 4, [3, 3], Conv::new(1, 1)),
     ];
     let mut all: Vec<OpCase> = plain.into_iter().map(|s| case(s, DType::F32, false, None)).collect();
     for dtype in [DType::F32, DType::F16] {
