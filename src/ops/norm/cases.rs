@@ -11,7 +11,7 @@ const EPS: f32 = 1e-5;
 /// Every case.
 pub fn cases() -> Vec<OpCase> {
     let mut all = Vec::new();
-    let shapes: [&[usize]; 5] = [&[3, 8], &[2, 3, 6], &[5, 7], &[1, 300], &[70, 20]];
+    let shapes: [&[usize]; 6] = [&[0, 4], &[3, 8], &[2, 3, 6], &[5, 7], &[1, 300], &[70, 20]];
     for shape in shapes {
         for class in [DeviceClass::Software, DeviceClass::Hardware] {
             let layer = move |t: &[Tensor]| rows::normalise(&t[0], &t[1], Some(&t[2]), EPS, class);
@@ -32,6 +32,8 @@ pub fn cases() -> Vec<OpCase> {
         }
     }
     all.push(group_case(&[2, 3, 4], 2, None, false));
+    all.push(group_case(&[0, 3, 4], 2, None, false));
+    all.push(group_case(&[2, 0, 4], 2, None, false));
     all.push(group_case(&[2, 2, 3, 4], 2, Some(Activation::Silu), true));
     // Far from zero relative to the spread: a mean of squares minus the square of the mean would be lost.
     let mut far = constant(group_case(&[2, 16, 16, 8], 2, None, false));

@@ -91,19 +91,18 @@ struct Params {
 impl Sizes {
     fn of(x: &Tensor, groups: usize, gain: &Tensor, bias: &Tensor) -> Result<Sizes> {
         x.expect_dtype("group_norm x", DType::F32)?;
+        let shape_error = |want: String| {
+            let (op, operand, got) = ("group_norm".into(), "x".into(), x.shape().to_string());
+            Err(Error::Shape { op, operand, want, got })
+        };
         let shape = x.shape();
         let &[images, ref middle @ .., c] = shape.as_slice() else {
-            return x.dims::<3>("group_norm x", "B .. C").and(Err(Error::Input("group_norm x has no channels".into())));
+            return shape_error("[B .. C]".into());
         };
         expect_channels(gain, "group_norm gain", c)?;
         expect_channels(bias, "group_norm bias", c)?;
         if groups == 0 || !c.is_multiple_of(groups) {
-            return Err(Error::Shape {
-                op: "group_norm".into(),
-                operand: "x".into(),
-                want: format!("a number of channels that {groups} groups divide"),
-                got: shape.to_string(),
-            });
+            return shape_error(format!("a number of channels that {groups} groups divide"));
         }
         Ok(Sizes { images, pixels: middle.iter().product(), c, groups })
     }
