@@ -6,9 +6,9 @@
 //   x [B, Y, X, C]   w [N, KY, KX, C]   bias [N]   residual, y [B, Y', X', N]; bindings in lib/conv.wgsl
 //
 // Every invocation keeps TP pixels x 4 TNQ channels in registers; all of a workgroup share the channels, and no patch
-// matrix is written. Ladder, 3x3, 128 to 128 channels on one core of lavapipe (Mesa 25): (1) a tile of 1 x 4: 3.5 GFLOP/s;
-// (2) 2 x 8: 5.5, as 8 x 8; (3) weights loaded once for four lanes and broadcast (lib/rows_subgroup.wgsl): 12 (4 x 16: 15, but it
-// takes four times as long to compile).
+// matrix is written. Ladder, 3x3 over 32x32, 128 to 128 channels, lavapipe (Mesa 25), GFLOP per second of processor time
+// (the machine was shared): (1) every lane loads its weights: 2 x 8 tile 5.7, 8 x 8 tile 6.0; (2) lanes load one row in four and
+// broadcast it (lib/rows_subgroup.wgsl): 2 x 8 tile 12.9, 4 x 16 tile 15.1 but four times as long to compile, so not kept.
 
 const TRANSPOSED: bool = false;         // knob
 const TP: u32 = 2u;                     // pixels of a tile

@@ -30,7 +30,7 @@ struct Params {
     stride_y: u32, stride_x: u32,
     top: u32, left: u32,
     x_start: u32, y_start: u32,                     // where element 0 of the whole tensor would be, wraps below zero
-    slices: u32, first_slice: u32,                  // into which this part is cut, and where they go
+    slices: u32,                                    // S
 }
 @group(1) @binding(0) var<uniform> p: Params;
 
@@ -74,7 +74,7 @@ fn conv2d_weight_backward(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_
     }
 
     for (var i = 0u; i < 4u * TN && n0 + i < p.n; i++) {
-        let row = (((p.first_slice + slice) * p.n + n0 + i) * taps + position) * p.c;
+        let row = ((slice * p.n + n0 + i) * taps + position) * p.c;
         for (var j = 0u; j < 4u * TC && c0 + j < p.c; j++) {
             dw[row + c0 + j] = sum[i / 4u][j / 4u][i % 4u][j % 4u];
         }

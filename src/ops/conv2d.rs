@@ -41,7 +41,8 @@ impl Conv {
     /// Rows and columns of the result.
     fn output(&self, image: [usize; 2], kernel: [usize; 2]) -> Option<[usize; 2]> {
         let length = |axis: usize| -> Option<usize> {
-            let padded = image[axis].checked_add(self.padding[axis].iter().sum())?;
+            let [before, after] = self.padding[axis];
+            let padded = image[axis].checked_add(before)?.checked_add(after)?;
             Some(padded.checked_sub(kernel[axis])?.checked_div(self.stride[axis])? + 1)
         };
         Some([length(0)?, length(1)?])

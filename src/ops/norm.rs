@@ -10,6 +10,7 @@
 //!   dgain = Σ dy · n,    dbias = Σ dy     over everything but c.
 
 mod cases;
+mod chunks;
 mod group;
 mod rows;
 
@@ -23,7 +24,7 @@ use crate::tensor::{DType, Tensor};
 
 /// Every variant.
 pub fn variants() -> Vec<Variant> {
-    [group::variants(), rows::variants()].concat()
+    [chunks::variants(), group::variants(), rows::variants()].concat()
 }
 
 /// How many channels a kernel takes at once, so that they are of one group.

@@ -27,17 +27,20 @@ pub fn cases() -> Vec<OpCase> {
         sizes([1, 7, 8, 5], 4, [4, 4], Conv::new(4, 0)),
         sizes([1, 2, 3, 4], 4, [1, 1], Conv::new(2, 1)),
         sizes([1, 2, 2, 4], 4, [5, 5], Conv::new(1, 3)),
+        sizes([0, 3, 3, 4], 4, [3, 3], Conv::new(1, 1)),
+        sizes([2, 12, 11, 8], 4, [3, 3], Conv::new(1, 1)),
     ];
     let mut all: Vec<OpCase> = plain.into_iter().map(|s| case(s, DType::F32, false, None)).collect();
-    for dtype in [DType::F32, DType::F16] {
-        for activation in [None].into_iter().chain(Activation::ALL.map(Some)) {
-            all.push(case(sizes([2, 3, 4, 8], 6, [3, 3], Conv::new(1, 1)), dtype, true, activation));
-        }
+    // The activations themselves are tested with the matrix product.
+    for (dtype, activation) in [(DType::F32, None), (DType::F32, Some(Activation::Silu)), (DType::F16, None)] {
+        all.push(case(sizes([2, 3, 4, 8], 6, [3, 3], Conv::new(1, 1)), dtype, true, activation));
     }
     for tile in Tile::ALL {
         all.push(tile_case(tile, sizes([2, 9, 8, 20], 70, [3, 3], Conv::new(1, 1))));
-        all.push(tile_case(tile, sizes([1, 5, 6, 3], 5, [2, 3], uneven)));
         all.push(transposed_case(tile, sizes([2, 9, 8, 68], 22, [3, 3], Conv::new(1, 1))));
+    }
+    for tile in [Tile::Registers { subgroup: false }, Tile::Shared { side: 4 }] {
+        all.push(tile_case(tile, sizes([1, 5, 6, 3], 5, [2, 3], uneven)));
         all.push(transposed_case(tile, sizes([2, 6, 7, 3], 5, [3, 2], uneven)));
     }
     all

@@ -1,5 +1,6 @@
 //! The gradient of a convolution by its weight: partial sums over slices of the pixels, added in a fixed order.
 
+use super::super::fill::zeros;
 use super::Conv;
 use super::geometry::{Area, Geometry};
 use crate::Result;
@@ -31,37 +32,37 @@ struct Params {
     x_start: u32,
     y_start: u32,
     slices: u32,
-    first_slice: u32,
 }
 
 /// x `[B, Y, X, C]`, dy `[B, Y', X', N]` → dw `[N, KY, KX, C]`, the given shape.
 pub(super) fn gradient(x: &Tensor, dy: &Tensor, shape: Shape, conv: Conv) -> Result<Tensor> {
     if dy.is_empty() || shape.is_empty() {
-        return super::super::fill::zeros(x.gpu(), shape);
+        return zeros(x.gpu(), shape);
     }
-    let &[n, ky, kx, c] = shape.as_slice() else { return super::super::fill::zeros(x.gpu(), shape) };
+    let &[n, ky, kx, c] = shape.as_slice() else { return zeros(x.gpu(), shape) };
     let [images, y0, x0, _] = x.dims("conv2d x", "B Y X C")?;
     let [_, y1, x1, _] = dy.dims("conv2d dy", "B Y' X' N")?;
     let geometry = Geometry { conv, transposed: false, images, from: [y0, x0, c], to: [y1, x1, n], kernel: [ky, kx] };
-    let areas = geometry.areas(x);
-    let slices = slices(x, &geometry, areas.len());
-    let parts = Tensor::empty(x.gpu(), [areas.len() * slices, n, ky, kx, c], DType::F32)?;
-    for (i, area) in areas.iter().enumerate() {
-        run(x, dy, &parts, &geometry, area, slices, i * slices)?;
+    let mut dw: Option<Tensor> = None;
+    for area in geometry.areas(x) {
+        let slices = slices(x, &geometry, &area);
+        let parts = Tensor::empty(x.gpu(), [slices, n, ky, kx, c], DType::F32)?;
+        run(x, dy, &parts, &geometry, &area, slices)?;
+        let sum = parts.sum_to([1, n, ky, kx, c])?.reshape(shape)?;
+        dw = Some(dw.map_or(Ok(sum.clone()), |dw| dw.add(&sum))?);
     }
-    parts.sum_to(Shape::from([1, n, ky, kx, c]))?.reshape(shape)
+    dw.map_or_else(|| zeros(x.gpu(), shape), Ok)
 }
 
-/// Into how many slices the pixels of each area are cut: enough invocations to fill the device, but not much memory.
-fn slices(x: &Tensor, g: &Geometry, areas: usize) -> usize {
+/// Into how many slices an area's pixels are cut: enough invocations to fill the device, but not much memory.
+fn slices(x: &Tensor, g: &Geometry, area: &Area) -> usize {
     let wanted = match x.gpu().class() {
         DeviceClass::Software => 1 << 9,
         DeviceClass::Hardware => 1 << 16,
     };
     let weights = g.to[2] * g.kernel[0] * g.kernel[1] * g.from[2];
-    let room = x.gpu().limits().max_binding as usize / 4 / weights / areas;
-    let pixels = g.images * g.to[0] * g.to[1] / areas;
-    (wanted / invocations(g)).min(pixels / 32).min(room).max(1)
+    let room = x.gpu().limits().max_binding as usize / 4 / weights;
+    (wanted / invocations(g)).min(g.pixels(area) / 32).min(room).max(1)
 }
 
 /// Invocations of one slice.
@@ -69,7 +70,7 @@ fn invocations(g: &Geometry) -> usize {
     g.kernel[0] * g.kernel[1] * g.to[2].div_ceil(TILE[0]) * g.from[2].div_ceil(TILE[1])
 }
 
-fn run(x: &Tensor, dy: &Tensor, parts: &Tensor, g: &Geometry, area: &Area, slices: usize, first: usize) -> Result<()> {
+fn run(x: &Tensor, dy: &Tensor, parts: &Tensor, g: &Geometry, area: &Area, slices: usize) -> Result<()> {
     let (x_part, x_start) = g.span_from(x, area)?;
     let (y_part, y_start) = g.span_to(dy, area)?;
     let params = Params {
@@ -89,7 +90,6 @@ fn run(x: &Tensor, dy: &Tensor, parts: &Tensor, g: &Geometry, area: &Area, slice
         x_start,
         y_start,
         slices: slices as u32,
-        first_slice: first as u32,
     };
     let groups = (slices * invocations(g)).div_ceil(WG) as u64;
     let work = 2.0 * (g.pixels(area) * parts.len() / parts.shape().as_slice()[0]) as f64;

@@ -4,34 +4,36 @@ use super::super::case::{Array, OpCase, operand};
 use super::super::matmul::Activation;
 use super::{group_norm, group_norm_plain, layer_norm, layer_norm_plain, rms_norm, rms_norm_plain, rows};
 use crate::gpu::DeviceClass;
+use crate::tensor::Tensor;
 
 const EPS: f32 = 1e-5;
 
 /// Every case.
 pub fn cases() -> Vec<OpCase> {
     let mut all = Vec::new();
-    let shapes: [&[usize]; 5] = [&[3, 8], &[2, 3, 6], &[5, 7], &[1, 300], &[70, 20]];
+    let shapes: [&[usize]; 6] = [&[0, 4], &[3, 8], &[2, 3, 6], &[5, 7], &[1, 300], &[70, 20]];
     for shape in shapes {
-        all.push(layer_case(shape, "layer_norm", |t| layer_norm(&t[0], &t[1], &t[2], EPS)));
-        all.push(rms_case(shape, "rms_norm", |t| rms_norm(&t[0], &t[1], EPS)));
         for class in [DeviceClass::Software, DeviceClass::Hardware] {
-            let layer =
-                move |t: &[crate::Tensor]| Ok(rows::forward("layer_norm", &t[0], &t[1], Some(&t[2]), EPS, class)?.0);
-            all.push(constant(layer_case(shape, &format!("layer_norm {class:?}"), layer)));
-            let rms = move |t: &[crate::Tensor]| Ok(rows::forward("rms_norm", &t[0], &t[1], None, EPS, class)?.0);
-            all.push(constant(rms_case(shape, &format!("rms_norm {class:?}"), rms)));
+            let layer = move |t: &[Tensor]| rows::normalise(&t[0], &t[1], Some(&t[2]), EPS, class);
+            all.push(layer_case(shape, &format!("layer_norm {class:?}"), layer));
+            let rms = move |t: &[Tensor]| rows::normalise(&t[0], &t[1], None, EPS, class);
+            all.push(rms_case(shape, &format!("rms_norm {class:?}"), rms));
         }
     }
+    all.push(layer_case(&[2, 5, 4], "layer_norm", |t| layer_norm(&t[0], &t[1], &t[2], EPS)));
+    all.push(rms_case(&[2, 5, 4], "rms_norm", |t| rms_norm(&t[0], &t[1], EPS)));
     all.push(layer_case(&[2, 5], "layer_norm_plain", |t| layer_norm_plain(&t[0], &t[1], &t[2], EPS)));
     all.push(rms_case(&[2, 5], "rms_norm_plain", |t| rms_norm_plain(&t[0], &t[1], EPS)));
     for (shape, groups) in
-        [([2, 3, 2, 8], 2), ([1, 2, 5, 6], 3), ([2, 1, 3, 9], 3), ([2, 1, 1, 4], 1), ([1, 7, 6, 16], 2)]
+        [([2, 3, 2, 8], 2), ([1, 2, 5, 6], 3), ([2, 1, 3, 9], 3), ([2, 1, 1, 4], 1), ([2, 9, 8, 16], 2)]
     {
         for activation in [None, Some(Activation::Silu)] {
             all.push(group_case(&shape, groups, activation, false));
         }
     }
     all.push(group_case(&[2, 3, 4], 2, None, false));
+    all.push(group_case(&[0, 3, 4], 2, None, false));
+    all.push(group_case(&[2, 0, 4], 2, None, false));
     all.push(group_case(&[2, 2, 3, 4], 2, Some(Activation::Silu), true));
     // Far from zero relative to the spread: a mean of squares minus the square of the mean would be lost.
     let mut far = constant(group_case(&[2, 16, 16, 8], 2, None, false));
@@ -47,12 +49,12 @@ fn constant(mut case: OpCase) -> OpCase {
     case
 }
 
-type Run = dyn Fn(&[crate::Tensor]) -> crate::Result<crate::Tensor> + Send + Sync;
+type Run = dyn Fn(&[Tensor]) -> crate::Result<Tensor> + Send + Sync;
 
 fn layer_case(
     shape: &[usize],
     name: &str,
-    run: impl Fn(&[crate::Tensor]) -> crate::Result<crate::Tensor> + Send + Sync + 'static,
+    run: impl Fn(&[Tensor]) -> crate::Result<Tensor> + Send + Sync + 'static,
 ) -> OpCase {
     let c = shape[shape.len() - 1];
     let operands = vec![operand(shape).range(-0.5, 1.5), operand(&[c]), operand(&[c])];
@@ -66,7 +68,7 @@ fn layer_case(
 fn rms_case(
     shape: &[usize],
     name: &str,
-    run: impl Fn(&[crate::Tensor]) -> crate::Result<crate::Tensor> + Send + Sync + 'static,
+    run: impl Fn(&[Tensor]) -> crate::Result<Tensor> + Send + Sync + 'static,
 ) -> OpCase {
     let c = shape[shape.len() - 1];
     let operands = vec![operand(shape).range(-0.5, 1.5), operand(&[c])];
@@ -82,7 +84,7 @@ fn group_case(shape: &[usize], groups: usize, activation: Option<Activation>, pl
     let operands = vec![operand(shape).range(-0.5, 1.5), operand(&[c]), operand(&[c])];
     let op = if plain { group_norm_plain } else { group_norm };
     let label = format!("group_norm{} {shape:?} in {groups} {activation:?}", if plain { "_plain" } else { "" });
-    let run = move |t: &[crate::Tensor]| op(&t[0], groups, &t[1], &t[2], EPS, activation);
+    let run = move |t: &[Tensor]| op(&t[0], groups, &t[1], &t[2], EPS, activation);
     OpCase::new("norm", label, operands, run, move |a| {
         let set = |i: usize| i / per_image * groups + i % c / (c / groups);
         let mut y = normalised(&a[0], true, set, |i| a[1].data[i % c], |i| a[2].data[i % c]);

@@ -3,8 +3,9 @@
 use super::super::matmul::Activation;
 use super::super::pointwise::{div, shift, sqrt, square};
 use super::super::span::{fitting, span};
+use super::chunks::{ChannelSums, Chunks};
 use super::{Width, expect_channels};
-use crate::autograd::no_backward;
+use crate::autograd::Backward;
 use crate::gpu::{Kernel, Variant};
 use crate::tensor::{DType, Tensor};
 use crate::{Error, Result};
@@ -13,6 +14,7 @@ static CHUNKS: Kernel = Kernel::new("group_norm_chunks", include_str!("../../../
 static STATISTICS: Kernel =
     Kernel::new("group_norm_statistics", include_str!("../../../shaders/group_norm_statistics.wgsl"));
 static GROUP_NORM: Kernel = Kernel::new("group_norm", include_str!("../../../shaders/group_norm.wgsl"));
+static BACKWARD: Kernel = Kernel::new("group_norm_backward", include_str!("../../../shaders/group_norm_backward.wgsl"));
 const WG: usize = 64;
 
 /// x `[B, .., C]`, gain and bias `[C]` → `[B, .., C]`; the activation is applied last.
@@ -29,10 +31,10 @@ pub fn group_norm(
         // The backward pass of the activation needs the value before it.
         return activation.apply(&group_norm(x, groups, gain, bias, eps, None)?);
     }
-    no_backward("group_norm", &inputs)?;
     let sizes = Sizes::of(x, groups, gain, bias)?;
     let statistics = sizes.statistics(x, eps)?;
-    sizes.normalise(x, gain, bias, &statistics, activation)
+    let y = sizes.normalise(x, gain, bias, &statistics, activation)?;
+    y.on_tape("group_norm", &inputs, || Box::new(GroupNorm { x: x.detach(), gain: gain.detach(), statistics, sizes }))
 }
 
 /// Group norm in ordinary ops: its definition.
@@ -54,30 +56,13 @@ pub fn group_norm_plain(
     activation.map_or(Ok(y.clone()), |f| f.apply(&y))
 }
 
-/// x seen as `[B, R, C]`, in groups, and in chunks of pixels whose statistics are taken apart.
+/// x seen as `[B, R, C]`, in groups.
 #[derive(Debug, Clone, Copy)]
 struct Sizes {
     images: usize,
     pixels: usize,
     c: usize,
     groups: usize,
-    /// Pixels of a chunk.
-    chunk: usize,
-    /// Chunks of an image.
-    chunks: usize,
-}
-
-#[repr(C)]
-#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
-struct ChunkParams {
-    count: u32,
-    first: u32,
-    pixels: u32,
-    c: u32,
-    groups: u32,
-    size: u32,
-    per_image: u32,
-    start: u32,
 }
 
 #[repr(C)]
@@ -106,25 +91,20 @@ struct Params {
 impl Sizes {
     fn of(x: &Tensor, groups: usize, gain: &Tensor, bias: &Tensor) -> Result<Sizes> {
         x.expect_dtype("group_norm x", DType::F32)?;
+        let shape_error = |want: String| {
+            let (op, operand, got) = ("group_norm".into(), "x".into(), x.shape().to_string());
+            Err(Error::Shape { op, operand, want, got })
+        };
         let shape = x.shape();
         let &[images, ref middle @ .., c] = shape.as_slice() else {
-            return x.dims::<3>("group_norm x", "B .. C").and(Err(Error::Input("group_norm x has no channels".into())));
+            return shape_error("[B .. C]".into());
         };
         expect_channels(gain, "group_norm gain", c)?;
         expect_channels(bias, "group_norm bias", c)?;
         if groups == 0 || !c.is_multiple_of(groups) {
-            return Err(Error::Shape {
-                op: "group_norm".into(),
-                operand: "x".into(),
-                want: format!("a number of channels that {groups} groups divide"),
-                got: shape.to_string(),
-            });
+            return shape_error(format!("a number of channels that {groups} groups divide"));
         }
-        let pixels: usize = middle.iter().product();
-        // As many chunks as elements in one, so that both sums are short and there is work for every core.
-        let width = (c / groups).max(1);
-        let chunk = (pixels * width).isqrt().div_ceil(width).max(1);
-        Ok(Sizes { images, pixels, c, groups, chunk, chunks: pixels.div_ceil(chunk) })
+        Ok(Sizes { images, pixels: middle.iter().product(), c, groups })
     }
 
     fn width(&self) -> Width {
@@ -133,44 +113,25 @@ impl Sizes {
 
     /// Mean and inverse deviation of every group, `[B, G, 2]`.
     fn statistics(&self, x: &Tensor, eps: f32) -> Result<Tensor> {
-        let Sizes { images, pixels, c, groups, chunk, chunks: per_image } = *self;
+        let Sizes { images, pixels, c, groups } = *self;
         let statistics = Tensor::empty(x.gpu(), [images, groups, 2], DType::F32)?;
         if x.is_empty() {
             return Ok(statistics);
         }
-        let chunks = Tensor::empty(x.gpu(), [images, per_image, groups, 2], DType::F32)?;
-        let pixel = |chunk_index: usize| chunk_index / per_image * pixels + chunk_index % per_image * chunk;
-        let at_once = if self.fits(x) { images * per_image } else { fitting(x, 4 * chunk * c).max(1) };
-        for first in (0..images * per_image).step_by(at_once) {
-            let end = (first + at_once).min(images * per_image);
-            let past = if end % per_image == 0 { end / per_image * pixels } else { pixel(end) };
-            let (x, start) = span(x, pixel(first) * c, (past - pixel(first)) * c)?;
-            let params = ChunkParams {
-                count: (end - first) as u32,
-                first: first as u32,
-                pixels: pixels as u32,
-                c: c as u32,
-                groups: groups as u32,
-                size: chunk as u32,
-                per_image: per_image as u32,
-                start,
-            };
-            let workgroups = ((end - first) * groups).div_ceil(WG) as u64;
-            let work = (5 * (past - pixel(first)) * c) as f64;
-            let bindings = [x, chunks.bind()];
-            chunks_variant(self.width()).run(chunks.gpu(), &bindings, bytemuck::bytes_of(&params), workgroups, work)?;
-        }
+        let chunks = Chunks::new([images, pixels, c], groups, c / groups);
+        let moments = Tensor::empty(x.gpu(), [images, chunks.per_image, groups, 2], DType::F32)?;
+        chunks.run(&chunks_variant(self.width()), x.gpu(), &[x], &[&moments], groups)?;
         let params = StatisticsParams {
             count: (images * groups) as u32,
             groups: groups as u32,
             pixels: pixels as u32,
-            size: chunk as u32,
-            per_image: per_image as u32,
+            size: chunks.size as u32,
+            per_image: chunks.per_image as u32,
             width: (c / groups) as f32,
             eps,
         };
-        let bindings = [chunks.bind(), statistics.bind()];
-        let work = (5 * chunks.len()) as f64;
+        let bindings = [moments.bind(), statistics.bind()];
+        let work = (5 * moments.len()) as f64;
         STATISTICS.plain().run(x.gpu(), &bindings, bytemuck::bytes_of(&params), (images * groups) as u64, work)?;
         Ok(statistics)
     }
@@ -206,15 +167,66 @@ impl Sizes {
         }
     }
 
-    fn fits(&self, x: &Tensor) -> bool {
-        4 * x.len() as u64 <= x.gpu().limits().max_binding
+    fn input_gradient(
+        &self,
+        x: &Tensor,
+        dy: &Tensor,
+        gain: &Tensor,
+        statistics: &Tensor,
+        sums: &ChannelSums,
+    ) -> Result<Tensor> {
+        let Sizes { images, pixels, c, groups } = *self;
+        let dx = x.like()?;
+        if x.is_empty() {
+            return Ok(dx);
+        }
+        let mean = |sums: &Tensor| {
+            let by_group = sums.mul(gain)?.reshape([images, groups, c / groups])?;
+            by_group.mean_last()?.scale(1.0 / pixels as f32)
+        };
+        let (mean_g, mean_gn) = (mean(&sums.dbias)?, mean(&sums.dgain)?);
+        for (first, count) in self.parts(x) {
+            let (x, start) = span(x, first, count)?;
+            let (dy, dx_) = (span(dy, first, count)?.0, span(&dx, first, count)?.0);
+            let bindings = [x, dy, gain.bind(), statistics.bind(), mean_g.bind(), mean_gn.bind(), dx_];
+            let params = self.params(first, count, start);
+            let workgroups = count.div_ceil(WG * self.width().elements()) as u64;
+            let work = (6 * count) as f64;
+            backward_variant(self.width()).run(dx.gpu(), &bindings, bytemuck::bytes_of(&params), workgroups, work)?;
+        }
+        Ok(dx)
     }
 
     /// Elements in parts that can be bound and start with a pixel's first channel: (first, count).
     fn parts(&self, x: &Tensor) -> Vec<(usize, usize)> {
-        let at_once = if self.fits(x) { x.len() } else { fitting(x, 4 * self.c) * self.c }.max(1);
+        let whole = 4 * x.len() as u64 <= x.gpu().limits().max_binding;
+        let at_once = if whole { x.len() } else { fitting(x, 4 * self.c) * self.c }.max(1);
         (0..x.len()).step_by(at_once).map(|first| (first, at_once.min(x.len() - first))).collect()
     }
+}
+
+struct GroupNorm {
+    x: Tensor,
+    gain: Tensor,
+    statistics: Tensor,
+    sizes: Sizes,
+}
+
+impl Backward for GroupNorm {
+    fn backward(self: Box<Self>, dy: &Tensor, need: &[bool]) -> Result<Vec<Option<Tensor>>> {
+        let GroupNorm { x, gain, statistics, sizes } = *self;
+        let Sizes { images, pixels, c, groups } = sizes;
+        let sums = ChannelSums::new(&x, dy, &statistics, [images, pixels, c], groups, false)?;
+        let mut gradients = sums.gradients(need)?;
+        if need[0] {
+            gradients[0] = Some(sizes.input_gradient(&x, dy, &gain, &statistics, &sums)?);
+        }
+        Ok(gradients)
+    }
+}
+
+fn backward_variant(width: Width) -> Variant {
+    width.set(BACKWARD.plain())
 }
 
 fn chunks_variant(width: Width) -> Variant {
@@ -229,7 +241,7 @@ fn variant(width: Width, activation: Option<Activation>) -> Variant {
 pub(super) fn variants() -> Vec<Variant> {
     let mut all = vec![STATISTICS.plain()];
     for width in Width::ALL {
-        all.push(chunks_variant(width));
+        all.extend([chunks_variant(width), backward_variant(width)]);
         all.extend([None].into_iter().chain(Activation::ALL.map(Some)).map(|f| variant(width, f)));
     }
     all
