@@ -5,6 +5,7 @@ pub mod embedding;
 pub mod expr;
 pub mod fill;
 pub mod layout;
+pub mod math;
 pub mod matmul;
 pub mod pointwise;
 pub mod random;
@@ -20,6 +21,7 @@ pub fn variants() -> Vec<Variant> {
         embedding::variants(),
         fill::variants(),
         layout::variants(),
+        math::variants(),
         matmul::variants(),
         pointwise::variants(),
         random::variants(),
@@ -36,6 +38,7 @@ pub fn cases() -> Vec<case::OpCase> {
         embedding::cases(),
         fill::cases(),
         layout::cases(),
+        math::cases(),
         matmul::cases(),
         pointwise::cases(),
         random::cases(),
