@@ -8,17 +8,24 @@ fn sigmoid(x: V) -> V {
     return 1.0 / (1.0 + safe_exp(-x));
 }
 
+// Near zero 1 - e would cancel: Taylor series there.
 fn safe_tanh(x: V) -> V {
-    let e = safe_exp(-2.0 * abs(x));
-    return sign(x) * (1.0 - e) / (1.0 + e);
+    let a = abs(x);
+    let e = safe_exp(-2.0 * a);
+    let s = min(x * x, V(1.0));
+    let near = x * (1.0 + s * (-0.33333333 + s * (0.13333333 + s * (-0.053968254 + s * 0.021869489))));
+    return select(sign(x) * (1.0 - e) / (1.0 + e), near, a < V(0.3));
 }
 
-// Error function, |error| < 1.5e-7 (Abramowitz and Stegun 7.1.26).
+// Error function, |error| < 1.5e-7 (Abramowitz and Stegun 7.1.26); near zero, where that cancels, its Taylor series.
 fn erf(x: V) -> V {
     let a = abs(x);
     let t = 1.0 / (1.0 + 0.3275911 * a);
     let p = t * (0.254829592 + t * (-0.284496736 + t * (1.421413741 + t * (-1.453152027 + t * 1.061405429))));
-    return sign(x) * (1.0 - p * safe_exp(-a * a));
+    let s = min(a * a, V(88.0));
+    let near = x * (1.1283792 + s * (-0.37612639 + s * (0.11283792 + s * (-0.026866170
+               + s * (5.2239776e-3 + s * -8.5483270e-4)))));
+    return select(sign(x) * (1.0 - p * safe_exp(-s)), near, a < V(0.5));
 }
 
 // Sine and cosine of x for |x| up to about 1e4: Vulkan promises precision in [-pi, pi] only. The multiple of pi/2 is

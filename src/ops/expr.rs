@@ -148,6 +148,42 @@ impl Expr {
         (0..Self::MAX_INPUTS).all(|i| !self.derivative(i).reads_inputs())
     }
 
+    /// The same expression over inputs and scalars numbered in the order in which it reads them, and their old numbers
+    /// in that order. Expressions that differ in nothing else become equal, and share a compiled shader.
+    pub fn renumbered(&self) -> (Expr, Vec<usize>, Vec<usize>) {
+        let (mut inputs, mut params) = (Vec::new(), Vec::new());
+        let expr = self.renumber(&mut inputs, &mut params);
+        (expr, inputs, params)
+    }
+
+    fn renumber(&self, inputs: &mut Vec<usize>, params: &mut Vec<usize>) -> Expr {
+        let place = |seen: &mut Vec<usize>, i: usize| {
+            seen.iter().position(|&j| j == i).unwrap_or_else(|| {
+                seen.push(i);
+                seen.len() - 1
+            })
+        };
+        let mut of = |x: &Expr| x.renumber(inputs, params);
+        make(match &*self.0 {
+            Kind::Input(i) => Kind::Input(place(inputs, *i)),
+            Kind::Param(i) => Kind::Param(place(params, *i)),
+            Kind::Const(c) => Kind::Const(*c),
+            Kind::Unary(op, x) => Kind::Unary(*op, of(x)),
+            Kind::Add(x, y) => Kind::Add(of(x), of(y)),
+            Kind::Mul(x, y) => Kind::Mul(of(x), of(y)),
+            Kind::Div(x, y) => Kind::Div(of(x), of(y)),
+            Kind::Max(x, y) => Kind::Max(of(x), of(y)),
+        })
+    }
+
+    /// The constant that the expression is, if it is one.
+    pub fn constant(&self) -> Option<f32> {
+        match &*self.0 {
+            Kind::Const(c) => Some(*c),
+            _ => None,
+        }
+    }
+
     fn reads_inputs(&self) -> bool {
         match &*self.0 {
             Kind::Input(_) => true,
@@ -156,13 +192,6 @@ impl Expr {
             Kind::Add(x, y) | Kind::Mul(x, y) | Kind::Div(x, y) | Kind::Max(x, y) => {
                 x.reads_inputs() || y.reads_inputs()
             }
-        }
-    }
-
-    fn constant(&self) -> Option<f32> {
-        match &*self.0 {
-            Kind::Const(c) => Some(*c),
-            _ => None,
         }
     }
 }
@@ -327,6 +356,15 @@ mod tests {
                 assert!((slope - exact).abs() < 1e-6, "{tree:?} at {x} {y}: {slope} {exact}");
             }
         }
+    }
+
+    #[test]
+    fn renumbering_keeps_the_value() {
+        let (b, d) = (Expr::input(1), Expr::input(3));
+        let (expr, inputs, params) = (d.clone() * Expr::param(2) + b.clone() / d.clone()).renumbered();
+        assert_eq!((inputs.as_slice(), params.as_slice()), (&[3, 1][..], &[2][..]));
+        assert_eq!(expr, Expr::input(0) * Expr::param(0) + Expr::input(1) / Expr::input(0));
+        assert_eq!(expr.eval(&[5.0, 7.0], &[0.5]), 5.0 * 0.5 + 7.0 / 5.0);
     }
 
     #[test]

@@ -8,6 +8,7 @@ pub mod embedding;
 pub mod expr;
 pub mod fill;
 pub mod layout;
+pub mod math;
 pub mod matmul;
 pub mod norm;
 pub mod pointwise;
@@ -31,6 +32,7 @@ pub fn variants() -> Vec<Variant> {
         embedding::variants(),
         fill::variants(),
         layout::variants(),
+        math::variants(),
         matmul::variants(),
         norm::variants(),
         pointwise::variants(),
@@ -54,6 +56,7 @@ pub fn cases() -> Vec<case::OpCase> {
         embedding::cases(),
         fill::cases(),
         layout::cases(),
+        math::cases(),
         matmul::cases(),
         norm::cases(),
         pointwise::cases(),

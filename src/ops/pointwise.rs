@@ -1,12 +1,13 @@
 //! Pointwise ops:   y[i] = expression(a[i], b[i], …)    with NumPy broadcasting.
 //!
 //! A new op is one line in the table at the end: its name, its tensors, its scalars and its expression.
-//! Gradient: the expression differentiates itself, and [`Tensor::sum_to`] undoes broadcasting.
+//! Gradient: the expression differentiates itself, and [`Tensor::sum_to`] undoes broadcasting. A derivative reads only
+//! what it needs, and equal expressions share a compiled shader: most derivatives are a product or a scaling.
 
 use super::case::{Array, OpCase, operand};
 use super::expr::Expr;
 use crate::autograd::Backward;
-use crate::gpu::{Kernel, Variant};
+use crate::gpu::{DeviceClass, Kernel, Variant};
 use crate::tensor::{DType, Shape, Tensor};
 use crate::{Error, Result};
 use std::sync::LazyLock;
@@ -22,8 +23,16 @@ pub struct Pointwise {
     pub inputs: usize,
     /// The expression.
     pub expr: Expr,
+    forward: Fused,
     /// Its derivatives by each input, times dy, which is one more input.
-    gradients: Vec<Expr>,
+    gradients: Vec<Fused>,
+}
+
+/// An expression as it is compiled, and which tensors and scalars of the op are its own.
+struct Fused {
+    expr: Expr,
+    inputs: Vec<usize>,
+    params: Vec<usize>,
 }
 
 #[repr(C)]
@@ -31,65 +40,108 @@ pub struct Pointwise {
 struct Params {
     count: u32,
     first: u32,
-    pad: [u32; 2],
+    axes: u32,
+    steps: u32,
     scalars: [f32; Expr::MAX_PARAMS],
-    lengths: [u32; 8],
-    /// For each of the five axes, the stride of every input.
-    strides: [[u32; 8]; Shape::MAX_RANK],
+    starts: [u32; 8],
+    /// Strides of the inputs, then the length; innermost axis first.
+    axis: [[u32; 8]; Shape::MAX_RANK],
 }
 
 impl Pointwise {
     /// An op from an expression of `inputs` tensors.
     pub fn new(name: &'static str, inputs: usize, expr: Expr) -> Pointwise {
-        let dy = Expr::input(inputs.min(Expr::MAX_INPUTS - 1));
-        let gradients = (0..inputs).map(|i| expr.derivative(i) * dy.clone()).collect();
-        Pointwise { name, inputs, expr, gradients }
+        let dy = Expr::input(inputs);
+        let gradients = (0..inputs).map(|i| Fused::new(&(expr.derivative(i) * dy.clone()))).collect();
+        Pointwise { name, inputs, forward: Fused::new(&expr), expr, gradients }
     }
 
     /// Applies the op; shapes broadcast.
     pub fn run(&'static self, inputs: &[&Tensor], scalars: &[f32]) -> Result<Tensor> {
-        let y = evaluate(self.name, &self.expr, inputs, scalars)?;
+        let shape = common_shape(self.name, inputs)?;
+        if inputs.len() != self.inputs || scalars.len() > Expr::MAX_PARAMS {
+            return Err(Error::Input(format!("{} takes {} tensors, not {}", self.name, self.inputs, inputs.len())));
+        }
+        let y = self.forward.run(self.name, inputs, scalars, shape)?;
         y.on_tape(self.name, inputs, || {
-            let inputs = inputs.iter().map(|x| x.detach()).collect();
-            Box::new(PointwiseBackward { op: self, inputs, scalars: scalars.to_vec() })
+            // A tensor stays alive only if a derivative that will be asked for reads it.
+            let read = |j: usize| (0..self.inputs).any(|i| inputs[i].is_tracked() && self.gradients[i].inputs.contains(&j));
+            let kept = inputs.iter().enumerate().map(|(j, x)| read(j).then(|| x.detach())).collect();
+            let shapes = inputs.iter().map(|x| x.shape()).collect();
+            Box::new(PointwiseBackward { op: self, inputs: kept, shapes, scalars: scalars.to_vec() })
         })
     }
-}
 
-fn variant(expr: &Expr, broadcast: bool, vector: bool) -> Variant {
-    let variant = POINTWISE.plain().flag("BROADCAST", broadcast).hook(Some(expr.wgsl()));
-    if vector { variant } else { variant.alias("V", "f32") }
-}
-
-fn evaluate(name: &str, expr: &Expr, inputs: &[&Tensor], scalars: &[f32]) -> Result<Tensor> {
-    let Some(first) = inputs.first().filter(|_| inputs.len() <= Expr::MAX_INPUTS && scalars.len() <= Expr::MAX_PARAMS)
-    else {
-        return Err(Error::Input(format!("{name} takes 1 to {} tensors", Expr::MAX_INPUTS)));
-    };
-    let shape = common_shape(name, inputs)?;
-    let y = Tensor::empty(first.gpu(), shape, DType::F32)?;
-    let broadcast = inputs.iter().any(|x| x.shape() != shape);
-    let vector = !broadcast && y.len() % 4 == 0;
-    let width = if vector { 4 } else { 1 };
-    let variant = variant(expr, broadcast, vector);
-    let mut params = Params::new(scalars, shape, inputs);
-    // A chunk starts at a multiple of 64 elements, which is 256 bytes: aligned on every device.
-    let chunk = (y.gpu().limits().max_binding as usize / 4) & !63;
-    for start in (0..y.len()).step_by(chunk) {
-        let count = (y.len() - start).min(chunk);
-        params.count = (count / width) as u32;
-        params.first = start as u32;
-        // Inputs that the expression does not have are bound to the first one and never read.
-        let mut bindings = Vec::with_capacity(Expr::MAX_INPUTS + 1);
-        for i in 0..Expr::MAX_INPUTS {
-            let x = inputs.get(i).unwrap_or(first);
-            bindings.push(if broadcast { x.bind() } else { x.bind_rows(start, count, 1)? });
-        }
-        bindings.push(y.bind_rows(start, count, 1)?);
-        let groups = count.div_ceil(width * WG) as u64;
-        variant.run(y.gpu(), &bindings, bytemuck::bytes_of(&params), groups, count as f64)?;
+    /// Every variant that the op and its gradients ask for.
+    pub fn variants(&self) -> Vec<Variant> {
+        let all = std::iter::once(&self.forward).chain(&self.gradients);
+        all.flat_map(|fused| [true, false].map(|strided| variant(&fused.expr, strided))).collect()
     }
-    Ok(y)
+}
+
+/// Strided where shapes differ.
+fn variant(expr: &Expr, strided: bool) -> Variant {
+    let variant = POINTWISE.plain().flag("STRIDED", strided).hook(Some(expr.wgsl()));
+    if strided { variant.alias("V", "f32") } else { variant }
+}
+
+impl Fused {
+    fn new(expr: &Expr) -> Fused {
+        let (expr, inputs, params) = expr.renumbered();
+        Fused { expr, inputs, params }
+    }
+
+    /// The value over `shape`, to which all `operands` broadcast.
+    fn run(&self, name: &str, operands: &[&Tensor], scalars: &[f32], shape: Shape) -> Result<Tensor> {
+        let gpu = operands[0].gpu();
+        let inputs: Vec<&Tensor> = self.inputs.iter().map(|&i| operands[i]).collect();
+        let first = match (self.expr.constant(), inputs.first()) {
+            (Some(value), _) => return super::fill::full(gpu, shape, value),
+            (None, Some(only)) if self.expr == Expr::input(0) && only.shape() == shape => return Ok(only.detach()),
+            (None, Some(first)) if inputs.len() <= Expr::MAX_INPUTS => *first,
+            _ => return Err(Error::Input(format!("{name} reads {} tensors, not 1 to {}", inputs.len(), Expr::MAX_INPUTS))),
+        };
+        let y = Tensor::empty(gpu, shape, DType::F32)?;
+        // A tensor that broadcasts and has as many elements has them in the same order.
+        let full = |x: &Tensor| x.len() == y.len();
+        let strided = !inputs.iter().all(|x| full(x));
+        let variant = variant(&self.expr, strided);
+        let mut params = Params::new(shape, &inputs);
+        for (slot, &i) in params.scalars.iter_mut().zip(&self.params) {
+            *slot = scalars.get(i).copied().unwrap_or(0.0);
+        }
+        // Without strides a V is four elements: memory is padded to that. A chunk starts at a multiple of 64 elements,
+        // which is 256 bytes: aligned on every device.
+        let width = if strided { 1 } else { 4 };
+        let chunk = (gpu.limits().max_binding as usize / 4) & !63;
+        for start in (0..y.len()).step_by(chunk) {
+            let count = (y.len() - start).min(chunk);
+            let values = count.div_ceil(width);
+            let steps = steps(gpu.class(), values);
+            params.count = values as u32;
+            params.first = start as u32;
+            params.steps = steps as u32;
+            let mut bindings = Vec::with_capacity(Expr::MAX_INPUTS + 1);
+            for i in 0..Expr::MAX_INPUTS {
+                // Inputs that the expression does not have are bound to the first one and never read.
+                let x = inputs.get(i).unwrap_or(&first);
+                bindings.push(if full(x) { x.bind_rows(start, count, 1)? } else { x.bind() });
+                params.starts[i] = if full(x) { (start as u32).wrapping_neg() } else { 0 };
+            }
+            bindings.push(y.bind_rows(start, count, 1)?);
+            let groups = values.div_ceil(WG * steps) as u64;
+            variant.run(gpu, &bindings, bytemuck::bytes_of(&params), groups, count as f64)?;
+        }
+        Ok(y)
+    }
+}
+
+/// Vs of one invocation: a software driver pays for every workgroup, a GPU wants many.
+fn steps(class: DeviceClass, count: usize) -> usize {
+    match class {
+        DeviceClass::Software => (count / (64 * WG)).clamp(1, 32),
+        DeviceClass::Hardware => 1,
+    }
 }
 
 fn common_shape(name: &str, inputs: &[&Tensor]) -> Result<Shape> {
@@ -107,36 +159,52 @@ fn common_shape(name: &str, inputs: &[&Tensor]) -> Result<Shape> {
 }
 
 impl Params {
-    fn new(scalars: &[f32], shape: Shape, inputs: &[&Tensor]) -> Params {
+    /// Axes of `shape` with every input's strides, innermost first; axes that lie together in all inputs are one.
+    fn new(shape: Shape, inputs: &[&Tensor]) -> Params {
+        const LENGTH: usize = Expr::MAX_INPUTS;
         let mut params: Params = bytemuck::Zeroable::zeroed();
-        params.scalars[..scalars.len()].copy_from_slice(scalars);
-        for axis in 0..Shape::MAX_RANK {
-            params.lengths[axis] = shape.padded()[axis] as u32;
-            for (i, x) in inputs.iter().enumerate() {
-                let stride = if x.shape().padded()[axis] == 1 { 0 } else { x.shape().strides()[axis] };
-                params.strides[axis][i] = stride as u32;
+        params.axis[0][LENGTH] = 1;
+        let mut axes = 0;
+        for i in (0..Shape::MAX_RANK).rev().filter(|&i| shape.padded()[i] != 1) {
+            let mut axis = [0; 8];
+            axis[LENGTH] = shape.padded()[i] as u32;
+            for (slot, x) in axis.iter_mut().zip(inputs) {
+                *slot = if x.shape().padded()[i] == 1 { 0 } else { x.shape().strides()[i] as u32 };
+            }
+            let inner = params.axis[axes.max(1) - 1];
+            if axes > 0 && (0..LENGTH).all(|i| axis[i] == inner[i].wrapping_mul(inner[LENGTH])) {
+                params.axis[axes - 1][LENGTH] *= axis[LENGTH];
+            } else {
+                params.axis[axes] = axis;
+                axes += 1;
             }
         }
+        params.axes = axes.max(1) as u32;
         params
     }
 }
 
 struct PointwiseBackward {
     op: &'static Pointwise,
-    inputs: Vec<Tensor>,
+    /// Those that the derivatives read.
+    inputs: Vec<Option<Tensor>>,
+    shapes: Vec<Shape>,
     scalars: Vec<f32>,
 }
 
 impl Backward for PointwiseBackward {
     fn backward(self: Box<Self>, dy: &Tensor, need: &[bool]) -> Result<Vec<Option<Tensor>>> {
         // The derivative reads the inputs in their places and dy after them.
-        let mut operands: Vec<&Tensor> = self.inputs.iter().collect();
-        operands.push(dy);
+        let inputs = self.inputs.iter().map(|x| x.as_ref().unwrap_or(dy));
+        let operands: Vec<&Tensor> = inputs.chain([dy]).collect();
         let gradient = |i: usize| {
-            let dx = evaluate(self.op.name, &self.op.gradients[i], &operands, &self.scalars)?;
-            dx.sum_to(self.inputs[i].shape())
+            let fused = &self.op.gradients[i];
+            match fused.expr.constant() {
+                Some(0.0) => super::fill::zeros(dy.gpu(), self.shapes[i]),
+                _ => fused.run(self.op.name, &operands, &self.scalars, dy.shape())?.sum_to(self.shapes[i]),
+            }
         };
-        (0..self.inputs.len()).map(|i| if need[i] { gradient(i).map(Some) } else { Ok(None) }).collect()
+        (0..self.shapes.len()).map(|i| if need[i] { gradient(i).map(Some) } else { Ok(None) }).collect()
     }
 }
 
@@ -164,8 +232,9 @@ macro_rules! pointwise_ops {
         }
 
         /// Every op of the table.
-        pub fn table() -> Vec<Pointwise> {
-            vec![$(build::$name()),*]
+        pub fn table() -> &'static [Pointwise] {
+            static TABLE: LazyLock<Vec<Pointwise>> = LazyLock::new(|| vec![$(build::$name()),*]);
+            &TABLE
         }
     };
 }
@@ -247,12 +316,11 @@ impl Tensor {
 
 /// Every variant that the table asks for.
 pub fn variants() -> Vec<Variant> {
-    let expressions = table().into_iter().flat_map(|op| [vec![op.expr], op.gradients].concat());
-    let layouts = [(false, true), (false, false), (true, false)];
-    expressions.flat_map(|expr| layouts.map(|(broadcast, vector)| variant(&expr, broadcast, vector))).collect()
+    table().iter().flat_map(Pointwise::variants).collect()
 }
 
-/// Cases: every op of the table without and with broadcasting, and `x · x`.
+/// Cases: every op of the table without and with broadcasting, and `x · x`; tensors of several steps an invocation, and
+/// one that a small binding limit cuts while another operand broadcasts.
 pub fn cases() -> Vec<OpCase> {
     let shapes: [&[&[usize]]; 4] = [
         &[&[2, 3, 4], &[2, 3, 4], &[2, 3, 4], &[2, 3, 4]],
@@ -268,34 +336,38 @@ pub fn cases() -> Vec<OpCase> {
         |a| Array::build(&a[0].shape, |i| a[0].data[i] * a[0].data[i]),
     )];
     for op in table() {
-        all.extend(shapes.iter().map(|shapes| case(op.name, op.inputs, &shapes[..op.inputs])));
+        all.extend(shapes.iter().map(|shapes| case(op, &shapes[..op.inputs])));
     }
+    let large: [&[&[usize]]; 4] =
+        [&[&[130, 67], &[130, 67]], &[&[130, 267], &[130, 267]], &[&[130, 67], &[67]], &[&[2, 1, 67], &[65, 1]]];
+    let add = table().iter().filter(|op| op.name == "add");
+    all.extend(add.flat_map(|op| large.map(|shapes| without_gradient(case(op, shapes)))));
     all
 }
 
-fn case(name: &'static str, inputs: usize, shapes: &[&[usize]]) -> OpCase {
+fn without_gradient(mut case: OpCase) -> OpCase {
+    case.operands.iter_mut().for_each(|o| o.differentiable = false);
+    case
+}
+
+fn case(op: &'static Pointwise, shapes: &[&[usize]]) -> OpCase {
     // Positive and away from zero, where roots, logarithms and quotients are defined.
     let operands = shapes.iter().map(|s| operand(s).range(0.3, 2.0)).collect();
     let scalars = [0.7f32, 1.6, -0.4, 0.9];
-    let find = move || table().into_iter().find(|op| op.name == name);
-    let run = move |x: &[Tensor]| {
-        let op: &'static Pointwise = match find() {
-            Some(op) => Box::leak(Box::new(op)),
-            None => return Err(Error::Input(format!("no op {name}"))),
-        };
-        op.run(&x.iter().collect::<Vec<_>>(), &scalars)
-    };
-    let oracle = move |a: &[Array]| {
-        let shape = a.iter().fold(Shape::new(&[]), |s, x| s.broadcast(&Shape::new(&x.shape)).unwrap_or(s));
-        let expr = find().map(|op| op.expr);
-        Array::from_coordinates(shape.as_slice(), |at| {
-            let read = |x: &Array| {
-                let own = &at[at.len() - x.shape.len()..];
-                x.at(&own.iter().zip(&x.shape).map(|(c, n)| if *n == 1 { 0 } else { *c }).collect::<Vec<_>>())
-            };
-            let values: Vec<f64> = a.iter().map(read).collect();
-            expr.as_ref().map_or(f64::NAN, |e| e.eval(&values, &scalars))
-        })
-    };
-    OpCase::new("pointwise", format!("{name} {:?}", &shapes[..inputs]), operands, run, oracle)
+    let run = move |x: &[Tensor]| op.run(&x.iter().collect::<Vec<_>>(), &scalars);
+    OpCase::new("pointwise", format!("{} {shapes:?}", op.name), operands, run, move |a| oracle(op, a, &scalars))
+}
+
+/// The expression in f64 over broadcast arrays.
+pub(super) fn oracle(op: &Pointwise, a: &[Array], scalars: &[f32]) -> Array {
+    let shapes: Vec<Shape> = a.iter().map(|x| Shape::new(&x.shape)).collect();
+    let shape = shapes.iter().fold(Shape::new(&[]), |s, x| s.broadcast(x).unwrap_or(s));
+    let mut values = vec![0.0; a.len()];
+    Array::from_coordinates(shape.as_slice(), |at| {
+        for (value, x) in values.iter_mut().zip(a) {
+            let own = at[at.len() - x.shape.len()..].iter().zip(&x.shape);
+            *value = x.data[own.fold(0, |flat, (c, n)| flat * n + if *n == 1 { 0 } else { *c })];
+        }
+        op.expr.eval(&values, scalars)
+    })
 }
