@@ -427,15 +427,21 @@ fn plain_case(a_lead: &[usize], b_lead: &[usize], m: usize, n: usize, k: usize, 
     let shape = [lead, &[m, n]].concat();
     let label = format!("{a:?}{} · {b:?}{}", if a_t { "ᵀ" } else { "" }, if b_t { "ᵀ" } else { "" });
     let operands = vec![operand(&a), operand(&b)];
+    let batches: usize = lead.iter().product();
     let oracle = move |x: &[Array]| {
-        Array::from_coordinates(&shape, |at| {
-            let (batch, at) = at.split_at(at.len() - 2);
-            let read = |x: &Array, r: usize, c: usize, swap: bool| {
-                let batch = if x.shape.len() == 2 { &[] } else { batch };
-                x.at(&[batch, &if swap { [c, r] } else { [r, c] }].concat())
-            };
-            (0..k).map(|i| read(&x[0], at[0], i, a_t) * read(&x[1], i, at[1], b_t)).sum()
-        })
+        // Element (r, c) of an operand whose matrices follow each other, or of the one matrix that all share.
+        let of = |x: &Array, rows: usize, columns: usize, batch: usize, (r, c): (usize, usize), swap: bool| {
+            let start = if x.shape.len() == 2 { 0 } else { batch * rows * columns };
+            x.data[start + if swap { c * rows + r } else { r * columns + c }]
+        };
+        let mut data = Vec::with_capacity(batches * m * n);
+        for (batch, row) in (0..batches).flat_map(|b| (0..m).map(move |i| (b, i))) {
+            for column in 0..n {
+                let term = |i: usize| of(&x[0], m, k, batch, (row, i), a_t) * of(&x[1], k, n, batch, (i, column), b_t);
+                data.push((0..k).map(term).sum());
+            }
+        }
+        Array { shape: shape.clone(), data }
     };
     OpCase::new("matmul", label, operands, move |x| matmul(&x[0], &x[1], a_t, b_t), oracle).flops(2 * m * n * k)
 }
