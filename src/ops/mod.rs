@@ -1,5 +1,6 @@
 //! Operations on tensors: one file a family, with formula, forward, backward and the variants of its shader.
 
+pub mod attention;
 pub mod case;
 pub mod expr;
 pub mod fill;
@@ -11,11 +12,11 @@ use crate::gpu::Variant;
 
 /// Every shader variant that the ops can ask for, for validation without a GPU.
 pub fn variants() -> Vec<Variant> {
-    [fill::variants(), matmul::variants(), pointwise::variants(), reduce::variants()].concat()
+    [attention::variants(), fill::variants(), matmul::variants(), pointwise::variants(), reduce::variants()].concat()
 }
 
 /// Every op case.
 pub fn cases() -> Vec<case::OpCase> {
-    let tables = [fill::cases(), matmul::cases(), pointwise::cases(), reduce::cases()];
+    let tables = [attention::cases(), fill::cases(), matmul::cases(), pointwise::cases(), reduce::cases()];
     tables.into_iter().flatten().collect()
 }
