@@ -184,7 +184,7 @@ impl Form {
             Form::Tiled(quads) => TILED.plain().set("NC", quads),
             Form::Split(quads, _) => SPLIT.plain().set("NC", quads),
         };
-        let heads = if width % 4 == 0 { "lib/heads_f32.wgsl" } else { "lib/heads_f32_any.wgsl" };
+        let heads = if width.is_multiple_of(4) { "lib/heads_f32.wgsl" } else { "lib/heads_f32_any.wgsl" };
         variant.import("HEADS", heads).enable("MASK", mask)
     }
 }

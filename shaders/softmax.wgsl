@@ -1,0 +1,60 @@
+// Softmax over rows.    y[r, c] = exp(x[r, c] - m) / l,   m = max of the row,   l = sum over c of exp(x[r, c] - m)
+//
+//   x  [R, C]
+//   y  [R, C]   with LOG: x - m - ln l
+//
+// SHARED: one workgroup per row, lanes stride over it and fold. Otherwise one invocation per row, which software drivers
+// prefer. Maximum and sum are found in one walk (online), the result is written in a second.
+
+const LOG: bool = false;                // knob
+const SHARED: bool = true;              // knob
+const WG: u32 = 64u;
+alias V = f32;
+
+@group(0) @binding(0) var<storage, read>       x: array<f32>;    // [R, C]
+@group(0) @binding(1) var<storage, read_write> y: array<f32>;    // [R, C]
+
+struct Params { rows: u32, columns: u32, pad0: u32, pad1: u32 }
+@group(1) @binding(0) var<uniform> p: Params;
+
+//@import "lib/index.wgsl"
+//@import "lib/math.wgsl"
+//@import "lib/reduce.wgsl"
+
+// exp for arguments that may be -inf, for which it is exactly 0.
+fn weight(a: f32) -> f32 {
+    return select(safe_exp(a), 0.0, a < -87.0);
+}
+
+@compute @workgroup_size(WG)
+fn softmax(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
+           @builtin(local_invocation_index) lane: u32) {
+    let index = group_index(group, groups);
+    let row = select(index * WG + lane, index, SHARED);
+    let first = select(0u, lane, SHARED);
+    let step = select(1u, WG, SHARED);
+    if row >= p.rows { return; }        // uniform where SHARED
+    let start = row * p.columns;
+
+    var top = x[start + min(first, p.columns - 1u)];
+    var total = 0.0;
+    for (var c = first; c < p.columns; c += step) {
+        let value = x[start + c];
+        if value > top {
+            total *= weight(top - value);
+            top = value;
+        }
+        total += weight(value - top);
+    }
+    if SHARED {
+        let highest = fold_max(top, lane);
+        total = fold_sum(total * weight(top - highest), lane);
+        top = highest;
+    }
+    let scale = 1.0 / total;
+    let shift = log(total);
+    for (var c = first; c < p.columns; c += step) {
+        let value = x[start + c] - top;
+        if LOG { y[start + c] = value - shift; } else { y[start + c] = weight(value) * scale; }
+    }
+}
