@@ -1,13 +1,15 @@
-// Softmax over rows.      y[r, c] = exp(x[r, c] - max over c) / sum over c of exp(x[r, c] - max)
+// Softmax over rows.    y[r, c] = exp(x[r, c] - m) / l,   m = max of the row,   l = sum over c of exp(x[r, c] - m)
 //
-//   x   [R, C]
-//   y   [R, C]
+//   x  [R, C]
+//   y  [R, C]   with LOG: x - m - ln l
 //
 // SHARED: one workgroup per row, lanes stride over it and fold. Otherwise one invocation per row, which software drivers
-// prefer. The maximum is taken off first, so nothing overflows.
+// prefer. Maximum and sum are found in one walk (online), the result is written in a second.
 
+const LOG: bool = false;                // knob
 const SHARED: bool = true;              // knob
 const WG: u32 = 64u;
+alias V = f32;
 
 @group(0) @binding(0) var<storage, read>       x: array<f32>;    // [R, C]
 @group(0) @binding(1) var<storage, read_write> y: array<f32>;    // [R, C]
@@ -16,33 +18,43 @@ struct Params { rows: u32, columns: u32, pad0: u32, pad1: u32 }
 @group(1) @binding(0) var<uniform> p: Params;
 
 //@import "lib/index.wgsl"
+//@import "lib/math.wgsl"
 //@import "lib/reduce.wgsl"
 
-const LOWEST: f32 = -3.4028235e38;
+// exp for arguments that may be -inf, for which it is exactly 0.
+fn weight(a: f32) -> f32 {
+    return select(safe_exp(a), 0.0, a < -87.0);
+}
 
 @compute @workgroup_size(WG)
 fn softmax(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
            @builtin(local_invocation_index) lane: u32) {
     let index = group_index(group, groups);
+    let row = select(index * WG + lane, index, SHARED);
+    let first = select(0u, lane, SHARED);
+    let step = select(1u, WG, SHARED);
+    if row >= p.rows { return; }        // uniform where SHARED
+    let start = row * p.columns;
+
+    var top = x[start + min(first, p.columns - 1u)];
+    var total = 0.0;
+    for (var c = first; c < p.columns; c += step) {
+        let value = x[start + c];
+        if value > top {
+            total *= weight(top - value);
+            top = value;
+        }
+        total += weight(value - top);
+    }
     if SHARED {
-        if index >= p.rows { return; }
-        let start = index * p.columns;
-        var high = LOWEST;
-        for (var c = lane; c < p.columns; c += WG) { high = max(high, x[start + c]); }
-        high = fold_max(high, lane);
-        var sum = 0.0;
-        for (var c = lane; c < p.columns; c += WG) { sum += exp(x[start + c] - high); }
-        let scale = 1.0 / fold_sum(sum, lane);
-        for (var c = lane; c < p.columns; c += WG) { y[start + c] = exp(x[start + c] - high) * scale; }
-    } else {
-        let row = index * WG + lane;
-        if row >= p.rows { return; }
-        let start = row * p.columns;
-        var high = LOWEST;
-        for (var c = 0u; c < p.columns; c++) { high = max(high, x[start + c]); }
-        var sum = 0.0;
-        for (var c = 0u; c < p.columns; c++) { sum += exp(x[start + c] - high); }
-        let scale = 1.0 / sum;
-        for (var c = 0u; c < p.columns; c++) { y[start + c] = exp(x[start + c] - high) * scale; }
+        let highest = fold_max(top, lane);
+        total = fold_sum(total * weight(top - highest), lane);
+        top = highest;
+    }
+    let scale = 1.0 / total;
+    let shift = log(total);
+    for (var c = first; c < p.columns; c += step) {
+        let value = x[start + c] - top;
+        if LOG { y[start + c] = value - shift; } else { y[start + c] = weight(value) * scale; }
     }
 }

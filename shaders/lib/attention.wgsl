@@ -9,6 +9,7 @@ struct Params {
     offset: u32,                        // query t sees key s if s <= t + offset
     scale: f32,
     parts: u32, part: u32,              // parts into which the keys are cut, and keys of one
+    slice: u32,                         // quads of columns that attention_rows keeps
 }
 @group(1) @binding(0) var<uniform> p: Params;
 

@@ -112,10 +112,12 @@ struct Params {
     scale: f32,
     parts: u32,
     part: u32,
+    slice: u32,
+    pad: [u32; 3],
 }
 
 impl Params {
-    fn new(s: &Sizes, first: usize, batches: usize) -> Params {
+    fn new(s: &Sizes, first: usize, batches: usize, form: Form) -> Params {
         Params {
             batches: batches as u32,
             queries: s.queries as u32,
@@ -129,40 +131,67 @@ impl Params {
             scale: s.scale,
             parts: 1,
             part: s.keys as u32,
+            slice: if let Form::Rows(quads) = form { quads } else { 0 },
+            pad: [0; 3],
         }
     }
 }
 
-/// Which kernel does it.
+/// Which kernel does it, and how many quads of columns an invocation owns: wider heads are cut into slices.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Form {
-    /// Eight queries a workgroup, for software drivers.
-    Rows,
+    /// Four queries an invocation, for software drivers.
+    Rows(u32),
     /// Tiles of queries and keys in workgroup memory.
-    Tiled,
-    /// One query per workgroup, keys cut into so many parts.
-    Split(usize),
+    Tiled(u32),
+    /// One query a workgroup, with the keys cut into this many parts.
+    Split(u32, usize),
 }
 
 /// Queries per workgroup of `attention_rows`.
-const FEW: usize = 32;
-/// Quads of columns a lane owns in it: heads of up to 32 times that need one slice.
-const ROW_QUADS: [u32; 5] = [1, 2, 4, 5, 8];
+const ROW_TILE: usize = 32;
+/// Quads of columns it is compiled for.
+const ROW_QUADS: [u32; 5] = [8, 16, 32, 40, 64];
 /// Queries per workgroup of `attention`.
 const TILE: usize = 32;
-/// Quads of columns a lane owns in the tiled and the split kernel: heads of up to 64 times that need one slice.
+/// Quads of columns of each of 16 lanes that the tiled and the split kernel are compiled for.
 const TILE_QUADS: [u32; 5] = [1, 2, 3, 4, 8];
 /// Keys of a block of `attention_split`.
 const BLOCK: usize = 128;
 
 impl Form {
     fn choose(class: DeviceClass, s: &Sizes) -> Form {
+        let quads = s.width.div_ceil(4);
         match class {
-            _ if s.queries <= 4 => Form::Split(parts(class, s)),
-            DeviceClass::Software => Form::Rows,
-            DeviceClass::Hardware => Form::Tiled,
+            _ if s.queries <= 4 => Form::Split(fitting(TILE_QUADS, quads.div_ceil(16)), parts(class, s)),
+            DeviceClass::Software => Form::Rows(fitting(ROW_QUADS, quads)),
+            DeviceClass::Hardware => Form::Tiled(fitting(TILE_QUADS, quads.div_ceil(16))),
         }
     }
+
+    /// Slices of columns.
+    fn slices(self, width: usize) -> usize {
+        let quads = match self {
+            Form::Rows(quads) => quads,
+            Form::Tiled(quads) | Form::Split(quads, _) => 16 * quads,
+        };
+        width.div_ceil(4 * quads as usize)
+    }
+
+    fn variant(self, width: usize, mask: bool) -> Variant {
+        let variant = match self {
+            Form::Rows(quads) => ROWS.plain().set("QUADS", quads),
+            Form::Tiled(quads) => TILED.plain().set("NC", quads),
+            Form::Split(quads, _) => SPLIT.plain().set("NC", quads),
+        };
+        let heads = if width.is_multiple_of(4) { "lib/heads_f32.wgsl" } else { "lib/heads_f32_any.wgsl" };
+        variant.import("HEADS", heads).enable("MASK", mask)
+    }
+}
+
+/// The smallest choice that is enough, or else the largest.
+fn fitting<const N: usize>(choices: [u32; N], needed: usize) -> u32 {
+    choices.into_iter().find(|&n| n as usize >= needed).unwrap_or(choices[N - 1])
 }
 
 /// Parts of the keys such that the device is busy and a part is worth a workgroup.
@@ -175,38 +204,13 @@ fn parts(class: DeviceClass, s: &Sizes) -> usize {
     (wanted / rows).clamp(1, s.keys.div_ceil(2 * BLOCK).max(1))
 }
 
-/// Quads of columns per lane, and slices into which wider heads are cut.
-fn columns(form: Form, width: usize) -> (u32, usize) {
-    let (choices, lanes) = if form == Form::Rows { (ROW_QUADS, 8) } else { (TILE_QUADS, 16) };
-    let needed = width.div_ceil(4 * lanes);
-    let quads = choices.into_iter().find(|&n| n as usize >= needed).unwrap_or(choices[choices.len() - 1]);
-    (quads, needed.div_ceil(quads as usize))
-}
-
-fn variant(form: Form, width: usize, mask: bool) -> Variant {
-    let kernel = match form {
-        Form::Rows => &ROWS,
-        Form::Tiled => &TILED,
-        Form::Split(_) => &SPLIT,
-    };
-    let heads = if width % 4 == 0 { "lib/heads_f32.wgsl" } else { "lib/heads_f32_any.wgsl" };
-    let kernel = if form == Form::Rows { kernel.plain() } else { kernel.plain().set("NC", columns(form, width).0) };
-    kernel.import("HEADS", heads).enable("MASK", mask)
-}
-
 /// Every variant.
 pub fn variants() -> Vec<Variant> {
-    let widths: Vec<usize> =
-        ROW_QUADS.map(|n| 32 * n as usize).into_iter().chain(TILE_QUADS.map(|n| 64 * n as usize)).collect();
-    let mut all = vec![MERGE.plain()];
-    for (form, width) in
-        [Form::Rows, Form::Tiled, Form::Split(1)].iter().flat_map(|&f| widths.iter().map(move |&w| (f, w)))
-    {
-        for mask in [false, true] {
-            all.extend([variant(form, width, mask), variant(form, width - 1, mask)]);
-        }
-    }
-    all
+    let rows = ROW_QUADS.map(Form::Rows).into_iter();
+    let forms = rows.chain(TILE_QUADS.map(Form::Tiled)).chain(TILE_QUADS.map(|quads| Form::Split(quads, 1)));
+    let loads = [(4, false), (4, true), (3, false), (3, true)];
+    let attention = forms.flat_map(|form| loads.map(|(width, mask)| form.variant(width, mask)));
+    attention.chain([MERGE.plain()]).collect()
 }
 
 /// The result, and of every row the largest score and the sum of the exponentials under it: `[B, T, H, 2]`.
@@ -223,20 +227,17 @@ fn forward(
     if y.is_empty() {
         return Ok((y, stats));
     }
-    let launch = Launch { q, k, v, mask, s };
-    let Form::Split(parts) = form else {
-        launch.run(form, 1, &y, &stats)?;
-        return Ok((y, stats));
-    };
-    let part = s.keys.div_ceil(parts.max(1)).next_multiple_of(BLOCK);
+    let launch = Launch { q, k, v, mask, s, form };
+    let wanted = if let Form::Split(_, parts) = form { parts.max(1) } else { 1 };
+    let part = s.keys.div_ceil(wanted).next_multiple_of(BLOCK);
     let parts = s.keys.div_ceil(part);
-    if parts == 1 {
-        launch.run(Form::Split(1), 1, &y, &stats)?;
+    if wanted == 1 || parts == 1 {
+        launch.run(1, s.keys, &y, &stats)?;
         return Ok((y, stats));
     }
     let y_parts = Tensor::empty(q.gpu(), [s.batches, s.queries, s.heads, parts, s.width], DType::F32)?;
     let stats_parts = Tensor::empty(q.gpu(), [s.batches, s.queries, s.heads, parts, 2], DType::F32)?;
-    launch.run(Form::Split(part), parts, &y_parts, &stats_parts)?;
+    launch.run(parts, part, &y_parts, &stats_parts)?;
     launch.merge(&y_parts, &stats_parts, parts, &y, &stats)?;
     Ok((y, stats))
 }
@@ -247,6 +248,7 @@ struct Launch<'a> {
     v: &'a Tensor,
     mask: Option<&'a Tensor>,
     s: &'a Sizes,
+    form: Form,
 }
 
 impl Launch<'_> {
@@ -269,8 +271,8 @@ impl Launch<'_> {
         [s.queries * s.heads * s.width, s.cache * s.kv_heads * s.width]
     }
 
-    /// Runs over all batches. `Split` carries the length of a part here.
-    fn run(&self, form: Form, parts: usize, y: &Tensor, stats: &Tensor) -> Result<()> {
+    /// Runs over all batches, with the keys cut into `parts` of `part` keys.
+    fn run(&self, parts: usize, part: usize, y: &Tensor, stats: &Tensor) -> Result<()> {
         let (s, gpu) = (self.s, self.q.gpu());
         let [of_q, of_k] = self.rows_of_batch();
         let step = self.batches(parts);
@@ -282,19 +284,15 @@ impl Launch<'_> {
             bindings.extend(self.mask.map(Tensor::bind));
             bindings.push(y.bind_rows(first, count, of_q * parts)?);
             bindings.push(stats.bind());
-            let mut params = Params::new(s, first, count);
-            let heads = count * s.heads;
-            let groups = match form {
-                Form::Rows => heads * s.queries.div_ceil(FEW),
-                Form::Tiled => heads * s.queries.div_ceil(TILE) * columns(form, s.width).1,
-                Form::Split(part) => {
-                    params.parts = parts as u32;
-                    params.part = if parts == 1 { s.keys } else { part } as u32;
-                    heads * s.queries * parts * columns(form, s.width).1
-                }
+            let tiles = match self.form {
+                Form::Rows(_) => s.queries.div_ceil(ROW_TILE),
+                Form::Tiled(_) => s.queries.div_ceil(TILE),
+                Form::Split(..) => s.queries * parts,
             };
+            let groups = count * s.heads * tiles * self.form.slices(s.width);
+            let params = Params { parts: parts as u32, part: part as u32, ..Params::new(s, first, count, self.form) };
             let work = s.work() * count as f64 / s.batches as f64;
-            let variant = variant(form, s.width, self.mask.is_some());
+            let variant = self.form.variant(s.width, self.mask.is_some());
             variant.run(gpu, &bindings, bytemuck::bytes_of(&params), groups as u64, work)?;
         }
         Ok(())
@@ -324,15 +322,4 @@ impl Launch<'_> {
         }
         Ok(())
     }
-}
-
-#[doc(hidden)]
-pub fn bench_form(q: &Tensor, k: &Tensor, v: &Tensor, options: Attention, form: &str) -> Result<Tensor> {
-    let s = Sizes::of(q, k, v, &options)?;
-    let form = match form {
-        "rows" => Form::Rows,
-        "tiled" => Form::Tiled,
-        _ => Form::Split(parts(q.gpu().class(), &s)),
-    };
-    with_form(q, k, v, options, form)
 }

@@ -1,6 +1,7 @@
-//! Softmax over the last axis:   y[c] = e^(x[c] − m) / Σ_c e^(x[c] − m),   m = max_c x[c]
+//! Softmax over the last axis:   y[c] = exp(x[c] − m) / Σ_c exp(x[c] − m),   m = max x;   and its logarithm.
 //!
-//! Gradient:   dx = y · (dy − Σ_c dy · y)
+//! Gradient:  softmax      dx = y · (dy − Σ_c y · dy)
+//!            log_softmax  dx = dy − exp(y) · Σ_c dy
 
 use super::case::{Array, OpCase, operand};
 use super::matmul::aligned_rows;
@@ -10,84 +11,106 @@ use crate::gpu::{DeviceClass, Kernel, Variant};
 use crate::tensor::{DType, Tensor};
 
 static SOFTMAX: Kernel = Kernel::new("softmax", include_str!("../../shaders/softmax.wgsl"));
+static BACKWARD: Kernel = Kernel::new("softmax_backward", include_str!("../../shaders/softmax_backward.wgsl"));
 const WG: usize = 64;
 
-/// x `[.., C]` → the same shape, rows that sum to 1.
+/// Softmax over the last axis of x `[.., C]`.
 pub fn softmax(x: &Tensor) -> Result<Tensor> {
-    let y = forward(x, x.gpu().class())?;
-    y.clone().on_tape("softmax", &[x], || Box::new(Softmax { y }))
+    forward(x, false, x.gpu().class())
 }
 
-fn forward(x: &Tensor, class: DeviceClass) -> Result<Tensor> {
-    let [rows, columns] = x.rows("softmax x")?;
-    x.expect_dtype("softmax x", DType::F32)?;
+/// Logarithm of the softmax over the last axis of x `[.., C]`.
+pub fn log_softmax(x: &Tensor) -> Result<Tensor> {
+    forward(x, true, x.gpu().class())
+}
+
+fn forward(x: &Tensor, log: bool, class: DeviceClass) -> Result<Tensor> {
     let y = x.like()?;
-    if y.is_empty() {
-        return Ok(y);
+    run(&SOFTMAX, &[x, &y], log, class)?;
+    let saved = y.clone();
+    y.on_tape("softmax", &[x], || Box::new(Softmax { y: saved, log, class }))
+}
+
+/// Runs a kernel over rows of tensors of the same shape, the last of which it writes.
+fn run(kernel: &'static Kernel, tensors: &[&Tensor], log: bool, class: DeviceClass) -> Result<()> {
+    let x = tensors[0];
+    let [rows, columns] = x.rows("softmax x")?;
+    for tensor in tensors {
+        tensor.expect_dtype("softmax x", DType::F32)?;
+    }
+    if x.is_empty() {
+        return Ok(());
     }
     let limit = x.gpu().limits().max_binding as usize;
-    let at_once = if 4 * x.len() <= limit { rows } else { aligned_rows(limit, 4 * columns, [4 * columns; 2]).max(1) };
-    for first in (0..rows).step_by(at_once) {
-        let count = at_once.min(rows - first);
+    let whole = DType::F32.bytes(x.len()) <= limit as u64;
+    let step = if whole { rows } else { aligned_rows(limit, 4 * columns, [4 * columns, 4 * columns]).max(1) };
+    for first in (0..rows).step_by(step) {
+        let count = step.min(rows - first);
+        let bindings = tensors.iter().map(|t| t.bind_rows(first, count, columns)).collect::<Result<Vec<_>>>()?;
         let params = [count as u32, columns as u32, 0, 0];
-        let bindings = [x.bind_rows(first, count, columns)?, y.bind_rows(first, count, columns)?];
-        let groups = if is_shared(class) { count } else { count.div_ceil(WG) };
-        let work = 6.0 * (count * columns) as f64;
-        variant(class).run(x.gpu(), &bindings, bytemuck::bytes_of(&params), groups as u64, work)?;
+        let groups = if is_shared(class) { count } else { count.div_ceil(WG) } as u64;
+        let work = (4 * count * columns) as f64;
+        variant(kernel, log, class).run(x.gpu(), &bindings, bytemuck::bytes_of(&params), groups, work)?;
     }
-    Ok(y)
+    Ok(())
 }
 
+/// Whether a workgroup shares a row: a software driver pays for every barrier.
 fn is_shared(class: DeviceClass) -> bool {
     class == DeviceClass::Hardware
 }
 
-fn variant(class: DeviceClass) -> Variant {
-    SOFTMAX.plain().flag("SHARED", is_shared(class))
+fn variant(kernel: &'static Kernel, log: bool, class: DeviceClass) -> Variant {
+    kernel.plain().flag("LOG", log).flag("SHARED", is_shared(class))
 }
+
+const CLASSES: [DeviceClass; 2] = [DeviceClass::Software, DeviceClass::Hardware];
 
 /// Every variant.
 pub fn variants() -> Vec<Variant> {
-    [DeviceClass::Software, DeviceClass::Hardware].map(variant).into()
+    let forms = CLASSES.iter().flat_map(|&class| [false, true].map(|log| (log, class)));
+    forms.flat_map(|(log, class)| [variant(&SOFTMAX, log, class), variant(&BACKWARD, log, class)]).collect()
 }
 
 struct Softmax {
     y: Tensor,
+    log: bool,
+    class: DeviceClass,
 }
 
 impl Backward for Softmax {
     fn backward(self: Box<Self>, dy: &Tensor, _need: &[bool]) -> Result<Vec<Option<Tensor>>> {
-        let weighted = dy.mul(&self.y)?;
-        let rank = dy.shape().rank();
-        let sums = weighted.sum_to(dy.shape().with(rank - 1, 1))?;
-        Ok(vec![Some(weighted.sub(&self.y.mul(&sums)?)?)])
+        let dx = dy.like()?;
+        run(&BACKWARD, &[&self.y, dy, &dx], self.log, self.class)?;
+        Ok(vec![Some(dx)])
     }
 }
 
-/// Cases: short and long rows, large values, both device classes.
+/// Cases: both kernels, short and long rows, large values, and an x that is cut where bindings span 64 KiB.
 pub fn cases() -> Vec<OpCase> {
-    let mut all = Vec::new();
-    for (shape, range) in [(vec![3, 5], 1.0), (vec![2, 3, 7], 30.0), (vec![1, 200], 3.0), (vec![70, 1], 1.0)] {
-        for class in [DeviceClass::Software, DeviceClass::Hardware] {
-            let run = move |x: &[Tensor]| match x[0].is_tracked() {
-                true => softmax(&x[0]),
-                false => forward(&x[0], class),
-            };
-            let operands = vec![operand(&shape).range(-range, range)];
-            all.push(OpCase::new("softmax", format!("{shape:?} {class:?} to {range}"), operands, run, |a| {
-                oracle(&a[0])
-            }));
-        }
-    }
-    all
+    let shapes: [&'static [usize]; 5] = [&[1, 1], &[3, 5], &[2, 70, 3], &[2, 130], &[70, 300]];
+    let forms = CLASSES.iter().flat_map(|&class| [false, true].map(|log| (log, class)));
+    forms.flat_map(|(log, class)| shapes.map(|shape| case(shape, log, class))).collect()
 }
 
-fn oracle(x: &Array) -> Array {
-    let columns = x.shape.last().copied().unwrap_or(1);
-    let rows = x.data.chunks(columns).flat_map(|row| {
-        let high = row.iter().fold(f64::MIN, |m, v| m.max(*v));
-        let sum: f64 = row.iter().map(|v| (v - high).exp()).sum();
-        row.iter().map(move |v| (v - high).exp() / sum).collect::<Vec<_>>()
-    });
-    Array { shape: x.shape.clone(), data: rows.collect() }
+fn case(shape: &'static [usize], log: bool, class: DeviceClass) -> OpCase {
+    let columns = shape.last().copied().unwrap_or(1);
+    let oracle = move |x: &[Array]| {
+        let mut y = x[0].clone();
+        for row in y.data.chunks_mut(columns) {
+            let top = row.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+            let total: f64 = row.iter().map(|x| (x - top).exp()).sum();
+            row.iter_mut().for_each(|x| *x = if log { *x - top - total.ln() } else { (*x - top).exp() / total });
+        }
+        y
+    };
+    let range = if shape.len() == 3 { (-300.0, 300.0) } else { (-4.0, 4.0) };
+    let x = operand(shape).range(range.0, range.1);
+    OpCase::new(
+        "softmax",
+        format!("{shape:?} log {log} {class:?}"),
+        vec![x],
+        move |x| forward(&x[0], log, class),
+        oracle,
+    )
 }
