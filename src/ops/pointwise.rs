@@ -65,7 +65,8 @@ impl Pointwise {
         let y = self.forward.run(self.name, inputs, scalars, shape)?;
         y.on_tape(self.name, inputs, || {
             // A tensor stays alive only if a derivative that will be asked for reads it.
-            let read = |j: usize| (0..self.inputs).any(|i| inputs[i].is_tracked() && self.gradients[i].inputs.contains(&j));
+            let read =
+                |j: usize| (0..self.inputs).any(|i| inputs[i].is_tracked() && self.gradients[i].inputs.contains(&j));
             let kept = inputs.iter().enumerate().map(|(j, x)| read(j).then(|| x.detach())).collect();
             let shapes = inputs.iter().map(|x| x.shape()).collect();
             Box::new(PointwiseBackward { op: self, inputs: kept, shapes, scalars: scalars.to_vec() })
@@ -99,7 +100,13 @@ impl Fused {
             (Some(value), _) => return super::fill::full(gpu, shape, value),
             (None, Some(only)) if self.expr == Expr::input(0) && only.shape() == shape => return Ok(only.detach()),
             (None, Some(first)) if inputs.len() <= Expr::MAX_INPUTS => *first,
-            _ => return Err(Error::Input(format!("{name} reads {} tensors, not 1 to {}", inputs.len(), Expr::MAX_INPUTS))),
+            _ => {
+                return Err(Error::Input(format!(
+                    "{name} reads {} tensors, not 1 to {}",
+                    inputs.len(),
+                    Expr::MAX_INPUTS
+                )));
+            }
         };
         let y = Tensor::empty(gpu, shape, DType::F32)?;
         // A tensor that broadcasts and has as many elements has them in the same order.
