@@ -167,9 +167,9 @@ impl Region {
     /// The same region counted in groups of `n` neighbours, if both sides fall into such groups.
     fn grouped(&self, n: usize) -> Option<Region> {
         let (inner, outer) = self.axes.split_last()?;
-        let whole = |a: &Axis| a.from % n == 0 && a.to % n == 0;
-        let fits = inner.from == 1 && inner.to == 1 && inner.length % n == 0 && outer.iter().all(whole);
-        if !fits || self.start % n != 0 || self.to % n != 0 {
+        let whole = |a: &Axis| a.from.is_multiple_of(n) && a.to.is_multiple_of(n);
+        let fits = inner.from == 1 && inner.to == 1 && inner.length.is_multiple_of(n) && outer.iter().all(whole);
+        if !fits || !self.start.is_multiple_of(n) || !self.to.is_multiple_of(n) {
             return None;
         }
         let mut axes: Vec<Axis> = outer.iter().map(|a| Axis { from: a.from / n, to: a.to / n, ..*a }).collect();

@@ -51,24 +51,21 @@ pub fn variants() -> Vec<Variant> {
 pub fn cases() -> Vec<OpCase> {
     let mut all = Vec::new();
     for (n, seed, stream) in [(1, 0, 0), (7, 42, 3), (4099, 0x0123_4567_89ab_cdef, u32::MAX), (20_000, u64::MAX, 1)] {
-        let case = |name: &str,
-                    run: Box<dyn Fn(&[Tensor]) -> Result<Tensor> + Send + Sync>,
-                    oracle: Box<dyn Fn(usize) -> f64 + Send + Sync>| {
-            let label = format!("{name} {n} of seed {seed:x} stream {stream}");
-            OpCase::new("random", label, vec![operand(&[1]).constant()], run, move |_| Array::build(&[n], &oracle))
-        };
-        let uniforms = philox::uniforms(seed, stream, n);
-        let run = move |x: &[Tensor]| uniform(x[0].gpu(), [n], seed, stream);
-        all.push(case("uniform", Box::new(run), Box::new(move |i| f64::from(uniforms[i]))).tolerance(0.0));
         let normals = philox::normals(seed, stream, n);
-        let of_host = normals.clone();
-        let run = move |x: &[Tensor]| normal(x[0].gpu(), [n], seed, stream);
-        all.push(case("normal", Box::new(run), Box::new(move |i| f64::from(normals[i]))).tolerance(1e-6));
-        let ratio = move |x: &[Tensor]| {
-            let gpu = x[0].gpu();
-            super::pointwise::div(&normal(gpu, [n], seed, stream)?, &Tensor::from_f32(gpu, &of_host, [n])?)
+        let same = normals.clone();
+        let ratio = move |gpu: &Gpu| {
+            super::pointwise::div(&normal(gpu, [n], seed, stream)?, &Tensor::from_f32(gpu, &same, [n])?)
         };
-        all.push(case("ratio of normal", Box::new(ratio), Box::new(|_| 1.0)).tolerance(1e-6));
+        let of = |name: &str| format!("{name} {n} of seed {seed:x} stream {stream}");
+        let uniforms = philox::uniforms(seed, stream, n);
+        all.push(case(of("uniform"), uniforms, move |gpu| uniform(gpu, [n], seed, stream)).tolerance(0.0));
+        all.push(case(of("normal"), normals, move |gpu| normal(gpu, [n], seed, stream)).tolerance(1e-6));
+        all.push(case(of("ratio of normal"), vec![1.0; n], ratio).tolerance(1e-6));
     }
     all
+}
+
+fn case(label: String, want: Vec<f32>, run: impl Fn(&Gpu) -> Result<Tensor> + Send + Sync + 'static) -> OpCase {
+    let oracle = move |_: &[Array]| Array::build(&[want.len()], |i| f64::from(want[i]));
+    OpCase::new("random", label, vec![operand(&[1]).constant()], move |x| run(x[0].gpu()), oracle)
 }

@@ -66,7 +66,7 @@ fn case(b: usize, c: usize, cos_first: bool) -> OpCase {
     let frequencies = move || timestep_frequencies(c, 0.0, 10_000.0);
     let run = move |x: &[Tensor]| {
         let f = Tensor::from_f32(x[0].gpu(), &frequencies(), [c / 2])?;
-        if c % 2 == 0 {
+        if c.is_multiple_of(2) {
             timestep_embedding(&x[0], &f, cos_first)
         } else {
             timestep_embedding_wide(&x[0], &f, c, cos_first)
