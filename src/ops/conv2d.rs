@@ -1,6 +1,6 @@
 //! Two-dimensional convolution (cross-correlation, as in every framework), channels last, x `[B, Y, X, C]`, w `[N, KY, KX, C]`:
 //!
-//!   y[b, oy, ox, n] = residual + activation(bias[n] + Σ_{ky, kx, c} x[b, oy·sy + ky − top, ox·sx + kx − left, c] · w[n, ky, kx, c])
+//!   `y[b, oy, ox, n] = residual + activation(bias[n] + Σ_{ky, kx, c} x[b, oy·sy + ky − top, ox·sx + kx − left, c] · w[n, ky, kx, c])`
 //!
 //! with zeros outside of the image, and  Y' = (Y + top + bottom − KY) / sy + 1  output rows, likewise columns.
 //!

@@ -1,9 +1,9 @@
 //! Gathering and replacing rows:
 //!
-//! - `embedding`, `gather_rows`   y[n] = table[ids[n]]
-//! - `put_rows`                   y[r] = source[r] = MAX ? x[r] : rows[source[r]]
+//! - `embedding`, `gather_rows`   `y[n] = table[ids[n]]`
+//! - `put_rows`                   `y[r] = source[r] = MAX ? x[r] : rows[source[r]]`
 //!
-//! Gradient: a row's gradient is the sum over the places that read it, dtable[v] = Σ_{n: ids[n] = v} dy[n], in the order
+//! Gradient: a row's gradient is the sum over the places that read it, `dtable[v] = Σ_{n: ids[n] = v} dy[n]`, in the order
 //! of n. The places are first linked to a list for each row, without atomics, so the sum is the same every time. Of
 //! `put_rows`, dx is dy where x was kept and 0 elsewhere. An id beyond its table gives a row of NaN, never a read out of
 //! bounds, and no gradient.

@@ -1,4 +1,4 @@
-//! Constant tensors:   y[i] = value.
+//! Constant tensors:   `y[i] = value`.
 
 use super::case::{Array, OpCase, operand};
 use crate::Result;

@@ -1,4 +1,4 @@
-//! Matrix products:   y[m, n] = residual[m, n] + activation(Σ_k A[m, k] · B[k, n] + bias[n])
+//! Matrix products:   `y[m, n] = residual[m, n] + activation(Σ_k A[m, k] · B[k, n] + bias[n])`
 //!
 //! Gradient of the plain product, with stored operands x (A) and w (B):
 //!   dA = dy · Bᵀ,   dB = Aᵀ · dy   (summed over the batches that share an operand), dbias = Σ_rows dy.

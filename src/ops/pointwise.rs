@@ -1,4 +1,4 @@
-//! Pointwise ops:   y[i] = expression(a[i], b[i], …)    with NumPy broadcasting.
+//! Pointwise ops:   `y[i] = expression(a[i], b[i], …)`    with NumPy broadcasting.
 //!
 //! A new op is one line in the table at the end: its name, its tensors, its scalars and its expression.
 //! Gradient: the expression differentiates itself, and [`Tensor::sum_to`] undoes broadcasting. A derivative reads only

@@ -1,4 +1,4 @@
-//! Sums over axes:   y[o] = Σ_r x[o, r]   where r runs over the reduced axes, in a fixed order.
+//! Sums over axes:   `y[o] = Σ_r x[o, r]`   where r runs over the reduced axes, in a fixed order.
 //!
 //! Gradient: dx = dy, broadcast.
 

@@ -1,4 +1,4 @@
-//! Softmax over the last axis:   y[c] = exp(x[c] − m) / Σ_c exp(x[c] − m),   m = max x;   and its logarithm.
+//! Softmax over the last axis:   `y[c] = exp(x[c] − m) / Σ_c exp(x[c] − m)`,   m = max x;   and its logarithm.
 //!
 //! Gradient:  softmax      dx = y · (dy − Σ_c y · dy)
 //!            log_softmax  dx = dy − exp(y) · Σ_c dy

@@ -1,5 +1,5 @@
 //! Sinusoidal timestep embedding (DDPM, Ho et al. 2020; as `diffusers` computes it):
-//! y[b] = [cos(t_b · f), sin(t_b · f)] or [sin, cos], with angles in f32. It has no gradient.
+//! `y[b] = [cos(t_b · f), sin(t_b · f)]` or `[sin, cos]`, with angles in f32. It has no gradient.
 
 use super::case::{Array, OpCase, operand};
 use super::layout::{rows_in_window, window};
