@@ -47,6 +47,8 @@ impl std::fmt::Display for Knob {
 /// The files that shaders may import.
 pub const LIBRARY: &[(&str, &str)] = &[
     ("lib/attention.wgsl", include_str!("../../shaders/lib/attention.wgsl")),
+    ("lib/heads_dy_f32.wgsl", include_str!("../../shaders/lib/heads_dy_f32.wgsl")),
+    ("lib/heads_dy_f32_any.wgsl", include_str!("../../shaders/lib/heads_dy_f32_any.wgsl")),
     ("lib/heads_f32.wgsl", include_str!("../../shaders/lib/heads_f32.wgsl")),
     ("lib/heads_f32_any.wgsl", include_str!("../../shaders/lib/heads_f32_any.wgsl")),
     ("lib/index.wgsl", include_str!("../../shaders/lib/index.wgsl")),
