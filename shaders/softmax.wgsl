@@ -26,16 +26,8 @@ fn weight(a: f32) -> f32 {
     return select(safe_exp(a), 0.0, a < -87.0);
 }
 
-@compute @workgroup_size(WG)
-fn softmax(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
-           @builtin(local_invocation_index) lane: u32) {
-    let index = group_index(group, groups);
-    let row = select(index * WG + lane, index, SHARED);
-    let first = select(0u, lane, SHARED);
-    let step = select(1u, WG, SHARED);
-    if row >= p.rows { return; }        // uniform where SHARED
-    let start = row * p.columns;
-
+// Maximum m and sum of exp(x - m) of the elements first, first + step, ... of a row.
+fn measure(start: u32, first: u32, step: u32) -> vec2<f32> {
     var top = x[start + min(first, p.columns - 1u)];
     var total = 0.0;
     for (var c = first; c < p.columns; c += step) {
@@ -46,15 +38,32 @@ fn softmax(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) gro
         }
         total += weight(value - top);
     }
-    if SHARED {
-        let highest = fold_max(top, lane);
-        total = fold_sum(total * weight(top - highest), lane);
-        top = highest;
-    }
+    return vec2<f32>(top, total);
+}
+
+fn write(start: u32, first: u32, step: u32, top: f32, total: f32) {
     let scale = 1.0 / total;
     let shift = log(total);
     for (var c = first; c < p.columns; c += step) {
         let value = x[start + c] - top;
         if LOG { y[start + c] = value - shift; } else { y[start + c] = weight(value) * scale; }
+    }
+}
+
+@compute @workgroup_size(WG)
+fn softmax(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
+           @builtin(local_invocation_index) lane: u32) {
+    let index = group_index(group, groups);
+    if SHARED {
+        if index >= p.rows { return; }
+        let own = measure(index * p.columns, lane, WG);
+        let top = fold_max(own.x, lane);
+        let total = fold_sum(own.y * weight(own.x - top), lane);
+        write(index * p.columns, lane, WG, top, total);
+    } else {
+        let row = index * WG + lane;
+        if row >= p.rows { return; }
+        let own = measure(row * p.columns, 0u, 1u);
+        write(row * p.columns, 0u, 1u, own.x, own.y);
     }
 }

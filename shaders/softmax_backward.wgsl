@@ -22,23 +22,32 @@ struct Params { rows: u32, columns: u32, pad0: u32, pad1: u32 }
 //@import "lib/math.wgsl"
 //@import "lib/reduce.wgsl"
 
-@compute @workgroup_size(WG)
-fn softmax_backward(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
-                    @builtin(local_invocation_index) lane: u32) {
-    let index = group_index(group, groups);
-    let row = select(index * WG + lane, index, SHARED);
-    let first = select(0u, lane, SHARED);
-    let step = select(1u, WG, SHARED);
-    if row >= p.rows { return; }        // uniform where SHARED
-    let start = row * p.columns;
-
+fn measure(start: u32, first: u32, step: u32) -> f32 {
     var total = 0.0;
     for (var c = first; c < p.columns; c += step) {
         total += dy[start + c] * select(y[start + c], 1.0, LOG);
     }
-    if SHARED { total = fold_sum(total, lane); }
+    return total;
+}
+
+fn write(start: u32, first: u32, step: u32, total: f32) {
     for (var c = first; c < p.columns; c += step) {
         let value = y[start + c];
         if LOG { dx[start + c] = dy[start + c] - safe_exp(value) * total; } else { dx[start + c] = value * (dy[start + c] - total); }
+    }
+}
+
+@compute @workgroup_size(WG)
+fn softmax_backward(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
+                    @builtin(local_invocation_index) lane: u32) {
+    let index = group_index(group, groups);
+    if SHARED {
+        if index >= p.rows { return; }
+        let total = fold_sum(measure(index * p.columns, lane, WG), lane);
+        write(index * p.columns, lane, WG, total);
+    } else {
+        let row = index * WG + lane;
+        if row >= p.rows { return; }
+        write(row * p.columns, 0u, 1u, measure(row * p.columns, 0u, 1u));
     }
 }

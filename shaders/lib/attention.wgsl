@@ -48,3 +48,12 @@ fn end_of_keys(t: u32) -> u32 {
     //@end
     return end;
 }
+
+// The first query that matters to keys from s on.
+fn first_query(s: u32) -> u32 {
+    var first = max(s, p.offset) - p.offset;
+    //@if MASK
+    first = 0u;
+    //@end
+    return first;
+}

@@ -51,6 +51,8 @@ pub const LIBRARY: &[(&str, &str)] = &[
     ("lib/rows_own.wgsl", include_str!("../../shaders/lib/rows_own.wgsl")),
     ("lib/rows_subgroup.wgsl", include_str!("../../shaders/lib/rows_subgroup.wgsl")),
     ("lib/attention.wgsl", include_str!("../../shaders/lib/attention.wgsl")),
+    ("lib/heads_dy_f32.wgsl", include_str!("../../shaders/lib/heads_dy_f32.wgsl")),
+    ("lib/heads_dy_f32_any.wgsl", include_str!("../../shaders/lib/heads_dy_f32_any.wgsl")),
     ("lib/heads_f32.wgsl", include_str!("../../shaders/lib/heads_f32.wgsl")),
     ("lib/heads_f32_any.wgsl", include_str!("../../shaders/lib/heads_f32_any.wgsl")),
     ("lib/index.wgsl", include_str!("../../shaders/lib/index.wgsl")),

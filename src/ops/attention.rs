@@ -7,13 +7,15 @@
 //!   dq = scale · dS · k,   dk = scale · dSᵀ · q,   dv = Pᵀ · dy   (dk and dv summed over the heads of a group).
 //! A hidden key's score is a constant, so dS is zero there.
 
+mod backward;
 mod cases;
 
 pub use cases::cases;
 
+use self::backward::AttentionBackward;
 use super::matmul::aligned_rows;
 use crate::autograd::no_backward;
-use crate::gpu::{DeviceClass, Kernel, Variant};
+use crate::gpu::{Binding, DeviceClass, Kernel, Variant};
 use crate::tensor::{DType, Tensor};
 use crate::{Error, Result};
 
@@ -44,9 +46,18 @@ pub fn attention(q: &Tensor, k: &Tensor, v: &Tensor, options: Attention) -> Resu
 
 fn with_form(q: &Tensor, k: &Tensor, v: &Tensor, options: Attention, form: Form) -> Result<Tensor> {
     let sizes = Sizes::of(q, k, v, &options)?;
-    no_backward("attention", &[q, k, v])?;
-    let (y, _) = forward(q, k, v, options.key_mask, &sizes, form)?;
-    Ok(y)
+    let (y, stats) = forward(q, k, v, options.key_mask, &sizes, form)?;
+    let class = match form {
+        Form::Rows(_) => DeviceClass::Software,
+        Form::Tiled(_) => DeviceClass::Hardware,
+        Form::Split(..) => q.gpu().class(),
+    };
+    let saved = y.detach();
+    y.on_tape("attention", &[q, k, v], || {
+        let mask = options.key_mask.cloned();
+        let (q, k, v) = (q.detach(), k.detach(), v.detach());
+        Box::new(AttentionBackward { q, k, v, mask, y: saved, stats, sizes, class })
+    })
 }
 
 /// Lengths of the axes and the options in numbers.
@@ -163,9 +174,9 @@ impl Form {
     fn choose(class: DeviceClass, s: &Sizes) -> Form {
         let quads = s.width.div_ceil(4);
         match class {
-            _ if s.queries <= 4 => Form::Split(fitting(TILE_QUADS, quads.div_ceil(16)), parts(class, s)),
-            DeviceClass::Software => Form::Rows(fitting(ROW_QUADS, quads)),
-            DeviceClass::Hardware => Form::Tiled(fitting(TILE_QUADS, quads.div_ceil(16))),
+            _ if s.queries <= 4 => Form::Split(fitting(&TILE_QUADS, quads.div_ceil(16)), parts(class, s)),
+            DeviceClass::Software => Form::Rows(fitting(&ROW_QUADS, quads)),
+            DeviceClass::Hardware => Form::Tiled(fitting(&TILE_QUADS, quads.div_ceil(16))),
         }
     }
 
@@ -184,14 +195,20 @@ impl Form {
             Form::Tiled(quads) => TILED.plain().set("NC", quads),
             Form::Split(quads, _) => SPLIT.plain().set("NC", quads),
         };
-        let heads = if width.is_multiple_of(4) { "lib/heads_f32.wgsl" } else { "lib/heads_f32_any.wgsl" };
-        variant.import("HEADS", heads).enable("MASK", mask)
+        variant.import("HEADS", heads_format(width)).enable("MASK", mask)
     }
 }
 
+/// The library file that loads heads of a width.
+fn heads_format(width: usize) -> &'static str {
+    if width.is_multiple_of(4) { "lib/heads_f32.wgsl" } else { "lib/heads_f32_any.wgsl" }
+}
+
 /// The smallest choice that is enough, or else the largest.
-fn fitting<const N: usize>(choices: [u32; N], needed: usize) -> u32 {
-    choices.into_iter().find(|&n| n as usize >= needed).unwrap_or(choices[N - 1])
+fn fitting(choices: &[u32], needed: usize) -> u32 {
+    let mut choices = choices.iter().copied();
+    let largest = choices.clone().next_back().unwrap_or(1);
+    choices.find(|&n| n as usize >= needed).unwrap_or(largest)
 }
 
 /// Parts of the keys such that the device is busy and a part is worth a workgroup.
@@ -210,7 +227,7 @@ pub fn variants() -> Vec<Variant> {
     let forms = rows.chain(TILE_QUADS.map(Form::Tiled)).chain(TILE_QUADS.map(|quads| Form::Split(quads, 1)));
     let loads = [(4, false), (4, true), (3, false), (3, true)];
     let attention = forms.flat_map(|form| loads.map(|(width, mask)| form.variant(width, mask)));
-    attention.chain([MERGE.plain()]).collect()
+    attention.chain([MERGE.plain()]).chain(backward::variants()).collect()
 }
 
 /// The result, and of every row the largest score and the sum of the exponentials under it: `[B, T, H, 2]`.
@@ -271,17 +288,28 @@ impl Launch<'_> {
         [s.queries * s.heads * s.width, s.cache * s.kv_heads * s.width]
     }
 
+    /// q, k, v and the mask of `count` batches from `first` on.
+    fn inputs(&self, first: usize, count: usize) -> Result<Vec<Binding<'_>>> {
+        let [of_q, of_k] = self.rows_of_batch();
+        let mut bindings = vec![self.q.bind_rows(first, count, of_q)?];
+        bindings.push(self.k.bind_rows(first, count, of_k)?);
+        bindings.push(self.v.bind_rows(first, count, of_k)?);
+        bindings.extend(self.mask.map(Tensor::bind));
+        Ok(bindings)
+    }
+
+    /// Calls `run` with the first batch and the number of batches of every part that the device can bind.
+    fn each_part(&self, parts: usize, mut run: impl FnMut(usize, usize) -> Result<()>) -> Result<()> {
+        let step = self.batches(parts).max(1);
+        (0..self.s.batches).step_by(step).try_for_each(|first| run(first, step.min(self.s.batches - first)))
+    }
+
     /// Runs over all batches, with the keys cut into `parts` of `part` keys.
     fn run(&self, parts: usize, part: usize, y: &Tensor, stats: &Tensor) -> Result<()> {
-        let (s, gpu) = (self.s, self.q.gpu());
-        let [of_q, of_k] = self.rows_of_batch();
-        let step = self.batches(parts);
-        for first in (0..s.batches).step_by(step) {
-            let count = step.min(s.batches - first);
-            let mut bindings = vec![self.q.bind_rows(first, count, of_q)?];
-            bindings.push(self.k.bind_rows(first, count, of_k)?);
-            bindings.push(self.v.bind_rows(first, count, of_k)?);
-            bindings.extend(self.mask.map(Tensor::bind));
+        let s = self.s;
+        let [of_q, _] = self.rows_of_batch();
+        self.each_part(parts, |first, count| {
+            let mut bindings = self.inputs(first, count)?;
             bindings.push(y.bind_rows(first, count, of_q * parts)?);
             bindings.push(stats.bind());
             let tiles = match self.form {
@@ -293,33 +321,21 @@ impl Launch<'_> {
             let params = Params { parts: parts as u32, part: part as u32, ..Params::new(s, first, count, self.form) };
             let work = s.work() * count as f64 / s.batches as f64;
             let variant = self.form.variant(s.width, self.mask.is_some());
-            variant.run(gpu, &bindings, bytemuck::bytes_of(&params), groups as u64, work)?;
-        }
-        Ok(())
+            variant.run(y.gpu(), &bindings, bytemuck::bytes_of(&params), groups as u64, work)
+        })
     }
 
     fn merge(&self, y_parts: &Tensor, stats_parts: &Tensor, parts: usize, y: &Tensor, stats: &Tensor) -> Result<()> {
-        let (s, step) = (self.s, self.batches(parts));
+        let s = self.s;
         let [of_q, _] = self.rows_of_batch();
-        for first in (0..s.batches).step_by(step) {
-            let count = step.min(s.batches - first);
-            let bindings = [
-                y_parts.bind_rows(first, count, of_q * parts)?,
-                stats_parts.bind(),
-                y.bind_rows(first, count, of_q)?,
-                stats.bind(),
-            ];
+        self.each_part(parts, |first, count| {
+            let from = [y_parts.bind_rows(first, count, of_q * parts)?, stats_parts.bind()];
+            let bindings = [from[0], from[1], y.bind_rows(first, count, of_q)?, stats.bind()];
             let rows = s.queries * s.heads;
             let params = [(count * rows) as u32, (first * rows) as u32, parts as u32, s.width as u32];
             let groups = (count * of_q).div_ceil(64) as u64;
-            MERGE.plain().run(
-                y.gpu(),
-                &bindings,
-                bytemuck::bytes_of(&params),
-                groups,
-                (count * of_q * parts) as f64,
-            )?;
-        }
-        Ok(())
+            let work = (count * of_q * parts) as f64;
+            MERGE.plain().run(y.gpu(), &bindings, bytemuck::bytes_of(&params), groups, work)
+        })
     }
 }

@@ -1,6 +1,6 @@
 //! Rotary position embedding (Su et al. 2021), half-split as in LLaMA: with angle φ of position and i < D/2,
 //!
-//!   `y[i] = x[i] cos φ − x[i + D/2] sin φ`,  `y[i + D/2] = x[i + D/2] cos φ + x[i] sin φ`,   φ = position / scale · theta^(−2i/D)
+//!   y[i] = x[i] cos φ − x[i + D/2] sin φ,   y[i + D/2] = x[i + D/2] cos φ + x[i] sin φ,   φ = position / scale · theta^(−2i/D)
 //!
 //! Gradient: dy turned back by the same angles.
 
@@ -148,7 +148,7 @@ mod tests {
     #[test]
     fn frequencies_are_those_of_the_reference_checkpoint() {
         // `rotary_emb.inv_freq` of tests/reference/tiny/model.safetensors: heads of 16, theta 10000.
-        let recorded = [1.0, 0.31622776, 0.1, 0.03162278, 0.01, 0.0031622779, 0.001, 0.000_316_227_8];
+        let recorded = [1.0, 0.31622776, 0.1, 0.03162278, 0.01, 0.0031622779, 0.001, 0.0003162278];
         assert_eq!(angles(16, 2, 10000.0, 1.0)[8..], recorded);
         assert_eq!(angles(16, 3, 10000.0, 2.0)[16..], recorded);
     }
