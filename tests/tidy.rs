@@ -61,7 +61,7 @@ fn the_library_does_not_block() {
     let blocking = ["block_on(", "thread::sleep", ".join().unwrap"];
     let wrong: Vec<String> = files("src", "rs")
         .iter()
-        .map(|path| (name(path), read(path)))
+        .map(|path| (name(path), read(path).split("#[cfg(test)]").next().unwrap().to_string()))
         .filter(|(name, text)| !rim.iter().any(|r| name.starts_with(r)) && blocking.iter().any(|b| text.contains(b)))
         .map(|(name, _)| name)
         .collect();

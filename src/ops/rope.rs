@@ -1,6 +1,6 @@
 //! Rotary position embedding (Su et al. 2021), half-split as in LLaMA: with angle φ of position and i < D/2,
 //!
-//!   y[i] = x[i] cos φ − x[i + D/2] sin φ,   y[i + D/2] = x[i + D/2] cos φ + x[i] sin φ,   φ = position / scale · theta^(−2i/D)
+//!   `y[i] = x[i] cos φ − x[i + D/2] sin φ`,  `y[i + D/2] = x[i + D/2] cos φ + x[i] sin φ`,   φ = position / scale · theta^(−2i/D)
 //!
 //! Gradient: dy turned back by the same angles.
 

@@ -1,0 +1,77 @@
+//! Shapes at which products are tested, with an oracle in double precision.
+
+use super::{Activation, Epilogue, linear, matmul};
+use crate::ops::case::{Array, OpCase, operand};
+use crate::tensor::{DType, Tensor};
+
+/// Cases: matrix and vector shapes, all transposes, batches, every weight format and epilogue; most fill no tile.
+pub fn cases() -> Vec<OpCase> {
+    let mut all = Vec::new();
+    for (m, n, k) in [
+        (1, 1, 1),
+        (5, 7, 3),
+        (1, 70, 64),
+        (2, 33, 20),
+        (3, 130, 36),
+        (9, 12, 8),
+        (66, 131, 40),
+        (70, 140, 5),
+        (64, 128, 64),
+    ] {
+        for (a_t, b_t) in [(false, false), (false, true), (true, false), (true, true)] {
+            all.push(plain_case(&[], &[], m, n, k, a_t, b_t));
+        }
+    }
+    all.push(plain_case(&[2, 3], &[2, 3], 5, 6, 4, false, true));
+    all.push(plain_case(&[3], &[], 9, 5, 7, false, false));
+    all.push(plain_case(&[], &[4], 6, 8, 12, true, true));
+    for dtype in [DType::F32, DType::F16] {
+        for m in [1, 2, 3, 10, 65] {
+            for activation in [None].into_iter().chain(Activation::ALL.map(Some)) {
+                all.push(linear_case(dtype, m, activation));
+            }
+        }
+    }
+    all
+}
+
+fn plain_case(a_lead: &[usize], b_lead: &[usize], m: usize, n: usize, k: usize, a_t: bool, b_t: bool) -> OpCase {
+    let stored = |lead: &[usize], r: usize, c: usize, swap: bool| [lead, &if swap { [c, r] } else { [r, c] }].concat();
+    let (a, b) = (stored(a_lead, m, k, a_t), stored(b_lead, k, n, b_t));
+    let lead = if a_lead.is_empty() { b_lead } else { a_lead };
+    let shape = [lead, &[m, n]].concat();
+    let label = format!("{a:?}{} · {b:?}{}", if a_t { "ᵀ" } else { "" }, if b_t { "ᵀ" } else { "" });
+    let operands = vec![operand(&a), operand(&b)];
+    let batches: usize = lead.iter().product();
+    let oracle = move |x: &[Array]| {
+        // Element (r, c) of an operand whose matrices follow each other, or of the one matrix that all share.
+        let of = |x: &Array, rows: usize, columns: usize, batch: usize, (r, c): (usize, usize), swap: bool| {
+            let start = if x.shape.len() == 2 { 0 } else { batch * rows * columns };
+            x.data[start + if swap { c * rows + r } else { r * columns + c }]
+        };
+        let mut data = Vec::with_capacity(batches * m * n);
+        for (batch, row) in (0..batches).flat_map(|b| (0..m).map(move |i| (b, i))) {
+            for column in 0..n {
+                let term = |i: usize| of(&x[0], m, k, batch, (row, i), a_t) * of(&x[1], k, n, batch, (i, column), b_t);
+                data.push((0..k).map(term).sum());
+            }
+        }
+        Array { shape: shape.clone(), data }
+    };
+    OpCase::new("matmul", label, operands, move |x| matmul(&x[0], &x[1], a_t, b_t), oracle).flops(2 * m * n * k)
+}
+
+fn linear_case(dtype: DType, m: usize, activation: Option<Activation>) -> OpCase {
+    let (n, k) = (37, 44);
+    let operands = vec![operand(&[m, k]), operand(&[n, k]).dtype(dtype), operand(&[n]), operand(&[m, n])];
+    let run =
+        move |x: &[Tensor]| linear(&x[0], &x[1], Epilogue { bias: Some(&x[2]), activation, residual: Some(&x[3]) });
+    let oracle = move |x: &[Array]| {
+        Array::from_coordinates(&[m, n], |at| {
+            let sum: f64 = (0..k).map(|i| x[0].at(&[at[0], i]) * x[1].at(&[at[1], i])).sum();
+            let value = sum + x[2].data[at[1]];
+            activation.map_or(value, |f| f.expr().eval(&[value], &[])) + x[3].at(at)
+        })
+    };
+    OpCase::new("matmul", format!("linear {m}x{n}x{k} {dtype} {activation:?}"), operands, run, oracle)
+}
