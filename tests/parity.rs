@@ -5,9 +5,13 @@
 mod common;
 
 use common::{gpu, tiny, weak_gpu};
+use dreamllm::Tensor;
 use dreamllm::gpu::Gpu;
-use dreamllm::nn::WeightFormat;
+use dreamllm::models::dreamllm::{DreamLlm, LoadOptions};
+use dreamllm::nn::{WeightFormat, probe};
+use dreamllm::ops::layout::permute;
 use dreamllm::verify::{StageReport, Verdict, verify};
+use dreamllm::weights::{CheckpointFolder, WeightFile};
 
 fn passes(gpu: &Gpu, format: WeightFormat) -> Vec<StageReport> {
     let reports = pollster::block_on(verify(&tiny(), gpu, format, |_| ())).unwrap();
@@ -44,4 +48,43 @@ fn a_weak_device_gives_the_same() {
 #[test]
 fn f16_weights_stay_within_their_bound() {
     passes(gpu(), WeightFormat::F16);
+}
+
+/// A wrong epsilon moves a normalised tensor by a few millionths: less than the bounds of `verify`, more than the rounding of
+/// the tensors that are recorded right behind a norm.
+#[test]
+fn epsilons_are_those_of_the_official_code() {
+    let folder = CheckpointFolder::open(tiny()).unwrap();
+    let options = LoadOptions { vision: true, diffusion: true, ..Default::default() };
+    let model = DreamLlm::load(&folder, gpu(), options, &|_| ()).unwrap();
+    let recorded = |file: &str, name: &str| {
+        let file = WeightFile::open(tiny().join("reference").join(file)).unwrap();
+        let stored = file.get(name).unwrap_or_else(|| panic!("{name} is not recorded"));
+        let shape = stored.shape().to_vec();
+        Tensor::from_f32(gpu(), &stored.to_f32().unwrap(), shape.as_slice()).unwrap()
+    };
+    let image = |x: &Tensor| if x.shape().rank() == 4 { permute(x, &[0, 2, 3, 1]).unwrap() } else { x.clone() };
+    let read = |x: &Tensor| pollster::block_on(x.read_f32()).unwrap();
+    let diffusion = model.diffusion().unwrap();
+    let unet = |name: &str| image(&recorded("unet.safetensors", name));
+    let t = Tensor::from_f32(gpu(), &[981.0; 2], [2]).unwrap();
+    let run = || diffusion.unet.forward(&unet("a.sample"), &t, &unet("a.encoder_hidden_states"));
+    let (_, seen) = probe::watch(run);
+    let mut checked = 0;
+    for (path, x) in &seen {
+        let Some(name) = path.strip_prefix("unet.").filter(|name| name.starts_with("down") && name.contains("norm"))
+        else {
+            continue;
+        };
+        let file = WeightFile::open(tiny().join("reference/unet.safetensors")).unwrap();
+        if file.get(&format!("a.{name}")).is_none() {
+            continue;
+        }
+        let (got, want) = (read(x), read(&unet(&format!("a.{name}"))));
+        let scale = want.iter().fold(0f32, |m, v| m.max(v.abs()));
+        let worst = got.iter().zip(&want).fold(0f32, |m, (g, w)| m.max((g - w).abs())) / scale;
+        assert!(worst < 1.2e-6, "{name} is off by {worst:.2e}");
+        checked += 1;
+    }
+    assert!(checked >= 6, "only {checked} norms are recorded");
 }
