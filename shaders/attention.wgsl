@@ -56,14 +56,16 @@ fn scores(b: u32, h: u32, t0: u32, s0: u32, lane: u32) -> array<vec4<f32>, 2> {
             stage[place + ROWS * PITCH] = key;
         }
         workgroupBarrier();
-        for (var i = 0u; i < CHUNK; i++) {
-            let q0 = stage[r * PITCH + i];
-            let q1 = stage[(r + 1u) * PITCH + i];
-            let q2 = stage[(r + 2u) * PITCH + i];
-            let q3 = stage[(r + 3u) * PITCH + i];
-            for (var j = 0u; j < 2u; j++) {
-                let key = stage[(ROWS + c + 16u * j) * PITCH + i];
-                sums[j] += vec4<f32>(dot(q0, key), dot(q1, key), dot(q2, key), dot(q3, key));
+        for (var first = 0u; first < CHUNK && d + 4u * first < p.width; first += 2u) {
+            for (var i = first; i < first + 2u; i++) {
+                let q0 = stage[r * PITCH + i];
+                let q1 = stage[(r + 1u) * PITCH + i];
+                let q2 = stage[(r + 2u) * PITCH + i];
+                let q3 = stage[(r + 3u) * PITCH + i];
+                for (var j = 0u; j < 2u; j++) {
+                    let key = stage[(ROWS + c + 16u * j) * PITCH + i];
+                    sums[j] += vec4<f32>(dot(q0, key), dot(q1, key), dot(q2, key), dot(q3, key));
+                }
             }
         }
         workgroupBarrier();
@@ -93,9 +95,11 @@ fn attention(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) g
     let end = end_of_keys(t0 + ROWS - 1u);
     for (var s0 = 0u; s0 < end; s0 += ROWS) {
         let score = scores(b, h, t0, s0, lane);
-        for (var i = 0u; i < 4u; i++) {
-            for (var j = 0u; j < 2u; j++) {
-                weights[(r + i) * WIDE + c + 16u * j] = masked(score[j][i], b, t0 + r + i, s0 + c + 16u * j);
+        for (var j = 0u; j < 2u; j++) {
+            let s = s0 + c + 16u * j;
+            let open = is_open(b, s);
+            for (var i = 0u; i < 4u; i++) {
+                weights[(r + i) * WIDE + c + 16u * j] = masked(score[j][i], open, t0 + r + i, s);
             }
         }
         workgroupBarrier();

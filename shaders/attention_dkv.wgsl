@@ -65,14 +65,16 @@ fn products(of_values: bool, b: u32, h: u32, t0: u32, s0: u32, lane: u32) -> arr
             stage[place + ROWS * PITCH] = right;
         }
         workgroupBarrier();
-        for (var i = 0u; i < CHUNK; i++) {
-            let a0 = stage[r * PITCH + i];
-            let a1 = stage[(r + 1u) * PITCH + i];
-            let a2 = stage[(r + 2u) * PITCH + i];
-            let a3 = stage[(r + 3u) * PITCH + i];
-            for (var j = 0u; j < 2u; j++) {
-                let right = stage[(ROWS + c + 16u * j) * PITCH + i];
-                sums[j] += vec4<f32>(dot(a0, right), dot(a1, right), dot(a2, right), dot(a3, right));
+        for (var first = 0u; first < CHUNK && d + 4u * first < p.width; first += 2u) {
+            for (var i = first; i < first + 2u; i++) {
+                let a0 = stage[r * PITCH + i];
+                let a1 = stage[(r + 1u) * PITCH + i];
+                let a2 = stage[(r + 2u) * PITCH + i];
+                let a3 = stage[(r + 3u) * PITCH + i];
+                for (var j = 0u; j < 2u; j++) {
+                    let right = stage[(ROWS + c + 16u * j) * PITCH + i];
+                    sums[j] += vec4<f32>(dot(a0, right), dot(a1, right), dot(a2, right), dot(a3, right));
+                }
             }
         }
         workgroupBarrier();
@@ -125,6 +127,9 @@ fn attention_dkv(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroup
     let r = 4u * (lane / 16u);
     let c = lane % 16u;
 
+    var open: array<bool, 4>;
+    for (var i = 0u; i < 4u; i++) { open[i] = is_open(b, s0 + r + i); }
+
     var dk_sum: Sums;
     var dv_sum: Sums;
     for (var h = kv_head * heads; h < (kv_head + 1u) * heads; h++) {
@@ -139,8 +144,8 @@ fn attention_dkv(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroup
                 for (var i = 0u; i < 4u; i++) {
                     let s = s0 + r + i;
                     let exists = t < p.queries && s < p.keys;
-                    weight[j][i] = select(0.0, safe_exp(masked(score[j][i], b, t, s) - of_row.x) / of_row.y, exists);
-                    slope[j][i] = select(0.0, weight[j][i] * (change[j][i] - of_row.z) * p.scale, is_visible(b, t, s));
+                    weight[j][i] = select(0.0, safe_exp(masked(score[j][i], open[i], t, s) - of_row.x) / of_row.y, exists);
+                    slope[j][i] = select(0.0, weight[j][i] * (change[j][i] - of_row.z) * p.scale, is_visible(open[i], t, s));
                 }
             }
             dv_sum = accumulate(true, weight, b, h, t0, column, lane, dv_sum);

@@ -9,11 +9,11 @@
 //   rows      [B, T, H, 4]   m, l and delta of a row
 //   dk, dv    [B, S, G, D]
 //
-// An invocation owns four keys and walks over the queries of every head of the group eight at a time: the same as
+// An invocation owns four keys and walks over the queries of every head of the group four at a time: the same as
 // attention_dq_rows with queries and keys exchanged. The sums have a fixed order.
 
 const QUADS: u32 = 16u;                 // knob: quads of columns of a slice
-const STEP: u32 = 8u;                   // queries of a step
+const STEP: u32 = 4u;                   // queries of a step
 const WG: u32 = 8u;
 alias V = vec4<f32>;
 
@@ -48,6 +48,9 @@ fn attention_dkv_rows(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_work
     let row = vec4<u32>(key_row(b, s.x, first_head), key_row(b, s.y, first_head), key_row(b, s.z, first_head), key_row(b, s.w, first_head));
     let quads = min(p.slice, (p.width - column + 3u) / 4u);
 
+    let open = vec4<bool>(is_open(b, s.x), is_open(b, s.y), is_open(b, s.z), is_open(b, s.w));
+    let is_key = s < vec4<u32>(p.keys);
+
     var dk_sum: array<mat4x4<f32>, QUADS>;  // [quad of columns][key]
     var dv_sum: array<mat4x4<f32>, QUADS>;
     for (var h = first_head; h < first_head + heads; h++) {
@@ -69,14 +72,11 @@ fn attention_dkv_rows(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_work
             }
             for (var j = 0u; j < STEP; j++) {
                 let of_row = rows[query_row(p.first + b, t + j, h)];
-                let raw = score[j];
-                for (var i = 0u; i < 4u; i++) { score[j][i] = masked(raw[i], b, t + j, s[i]); }
-                score[j] = safe_exp(score[j] - of_row.x) / of_row.y;
-                slope[j] = score[j] * (slope[j] - of_row.z) * p.scale;
-                for (var i = 0u; i < 4u; i++) {
-                    if t + j >= p.queries || s[i] >= p.keys { score[j][i] = 0.0; }
-                    if t + j >= p.queries || s[i] >= p.keys || !is_visible(b, t + j, s[i]) { slope[j][i] = 0.0; }
-                }
+                let visible = open & (s <= vec4<u32>(t + j + p.offset));
+                let exists = is_key & vec4<bool>(t + j < p.queries);
+                score[j] = select(V(HIDDEN), score[j] * p.scale, visible);
+                score[j] = select(V(0.0), safe_exp(score[j] - of_row.x) / of_row.y, exists);
+                slope[j] = select(V(0.0), score[j] * (slope[j] - of_row.z) * p.scale, visible);
             }
             for (var c = 0u; c < quads; c++) {
                 var dk_block = dk_sum[c];

@@ -62,14 +62,16 @@ fn products(of_values: bool, b: u32, h: u32, t0: u32, s0: u32, lane: u32) -> arr
             stage[place + ROWS * PITCH] = right;
         }
         workgroupBarrier();
-        for (var i = 0u; i < CHUNK; i++) {
-            let a0 = stage[r * PITCH + i];
-            let a1 = stage[(r + 1u) * PITCH + i];
-            let a2 = stage[(r + 2u) * PITCH + i];
-            let a3 = stage[(r + 3u) * PITCH + i];
-            for (var j = 0u; j < 2u; j++) {
-                let right = stage[(ROWS + c + 16u * j) * PITCH + i];
-                sums[j] += vec4<f32>(dot(a0, right), dot(a1, right), dot(a2, right), dot(a3, right));
+        for (var first = 0u; first < CHUNK && d + 4u * first < p.width; first += 2u) {
+            for (var i = first; i < first + 2u; i++) {
+                let a0 = stage[r * PITCH + i];
+                let a1 = stage[(r + 1u) * PITCH + i];
+                let a2 = stage[(r + 2u) * PITCH + i];
+                let a3 = stage[(r + 3u) * PITCH + i];
+                for (var j = 0u; j < 2u; j++) {
+                    let right = stage[(ROWS + c + 16u * j) * PITCH + i];
+                    sums[j] += vec4<f32>(dot(a0, right), dot(a1, right), dot(a2, right), dot(a3, right));
+                }
             }
         }
         workgroupBarrier();
@@ -98,12 +100,13 @@ fn attention_dq(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups
     for (var s0 = 0u; s0 < end; s0 += ROWS) {
         let score = products(false, b, h, t0, s0, lane);
         let change = products(true, b, h, t0, s0, lane);
-        for (var i = 0u; i < 4u; i++) {
-            for (var j = 0u; j < 2u; j++) {
-                let s = s0 + c + 16u * j;
+        for (var j = 0u; j < 2u; j++) {
+            let s = s0 + c + 16u * j;
+            let open = s < p.keys && is_open(b, s);
+            for (var i = 0u; i < 4u; i++) {
                 let weight = safe_exp(score[j][i] * p.scale - of_row[i].x) / of_row[i].y;
                 let slope = weight * (change[j][i] - of_row[i].z) * p.scale;
-                slopes[(r + i) * WIDE + c + 16u * j] = select(0.0, slope, s < p.keys && is_visible(b, t0 + r + i, s));
+                slopes[(r + i) * WIDE + c + 16u * j] = select(0.0, slope, is_visible(open, t0 + r + i, s));
             }
         }
         for (var j = 0u; j < NC; j++) {

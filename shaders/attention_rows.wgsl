@@ -62,7 +62,8 @@ fn attention_rows(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgrou
         }
         var higher = top;
         for (var j = 0u; j < KEYS; j++) {
-            for (var i = 0u; i < 4u; i++) { score[j][i] = masked(score[j][i], b, t[i], s + j); }
+            let visible = vec4<bool>(is_open(b, s + j)) & (vec4<u32>(s + j) <= t + p.offset);
+            score[j] = select(V(HIDDEN), score[j] * p.scale, visible);
             if s + j < p.keys { higher = max(higher, score[j]); }
         }
         let shrink = safe_exp(top - higher);

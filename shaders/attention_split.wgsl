@@ -63,7 +63,7 @@ fn attention_split(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgro
         workgroupBarrier();
         var score = 0.0;
         for (var i = 0u; i < 8u; i++) { score += sums[lane * 9u + i]; }
-        score = masked(score, b, t, s0 + lane);
+        score = masked(score, is_open(b, s0 + lane), t, s0 + lane);
         let highest = max(top, fold_max(select(HIDDEN, score, s0 + lane < end), lane));
         let shrink = safe_exp(top - highest);
         top = highest;

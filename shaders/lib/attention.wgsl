@@ -28,16 +28,21 @@ fn key_row(b: u32, s: u32, h: u32) -> u32 {
     return (b * p.cache + min(s, p.keys - 1u)) * p.kv_heads + h / (p.heads / p.kv_heads);
 }
 
-fn is_visible(b: u32, t: u32, s: u32) -> bool {
-    var visible = s <= t + p.offset;
+// Whether the mask lets anything see the key.
+fn is_open(b: u32, s: u32) -> bool {
+    var open = true;
     //@if MASK
-    visible = visible && key_mask[(p.first + b) * p.cache + min(s, p.keys - 1u)] != 0u;
+    open = key_mask[(p.first + b) * p.cache + min(s, p.keys - 1u)] != 0u;
     //@end
-    return visible;
+    return open;
 }
 
-fn masked(score: f32, b: u32, t: u32, s: u32) -> f32 {
-    return select(HIDDEN, score * p.scale, is_visible(b, t, s));
+fn is_visible(open: bool, t: u32, s: u32) -> bool {
+    return open && s <= t + p.offset;
+}
+
+fn masked(score: f32, open: bool, t: u32, s: u32) -> f32 {
+    return select(HIDDEN, score * p.scale, is_visible(open, t, s));
 }
 
 // One past the last key that matters to queries up to t. With a mask a row may see nothing: then every key counts.

@@ -13,7 +13,8 @@ mod cases;
 pub use cases::cases;
 
 use self::backward::AttentionBackward;
-use super::matmul::aligned_rows;
+use super::matmul::{aligned_rows, matmul};
+use super::softmax::softmax;
 use crate::autograd::no_backward;
 use crate::gpu::{Binding, DeviceClass, Kernel, Variant};
 use crate::tensor::{DType, Tensor};
@@ -42,6 +43,26 @@ pub fn attention(q: &Tensor, k: &Tensor, v: &Tensor, options: Attention) -> Resu
     let sizes = Sizes::of(q, k, v, &options)?;
     let form = Form::choose(q.gpu().class(), &sizes);
     with_form(q, k, v, options, form)
+}
+
+/// The same for one head (H = G = 1) in ordinary ops, with the whole matrix of scores in memory: the definition.
+/// It knows no `key_mask`.
+pub fn attention_plain(q: &Tensor, k: &Tensor, v: &Tensor, options: Attention) -> Result<Tensor> {
+    let s = Sizes::of(q, k, v, &options)?;
+    if s.heads != 1 || options.key_mask.is_some() {
+        return Err(Error::Input("attention_plain takes one head and no key_mask".into()));
+    }
+    let [q, k, v] = [(q, s.queries), (k, s.cache), (v, s.cache)].map(|(x, n)| x.reshape([s.batches, n, s.width]));
+    let score = matmul(&q?, &k?, false, true)?.scale(s.scale)?;
+    let bias = |t: usize, key: usize| match key {
+        _ if key >= s.keys => f32::NEG_INFINITY,
+        _ if key > t + s.offset => f32::MIN,
+        _ => 0.0,
+    };
+    let bias: Vec<f32> = (0..s.queries).flat_map(|t| (0..s.cache).map(move |key| bias(t, key))).collect();
+    let bias = Tensor::from_f32(score.gpu(), &bias, [s.queries, s.cache])?;
+    let weights = softmax(&score.add(&bias)?)?;
+    matmul(&weights, &v?, false, false)?.reshape([s.batches, s.queries, 1, s.width])
 }
 
 fn with_form(q: &Tensor, k: &Tensor, v: &Tensor, options: Attention, form: Form) -> Result<Tensor> {

@@ -1,6 +1,7 @@
 //! Cases of attention: every kernel, causal, grouped, masked, cached, odd widths.
 
-use super::{Attention, Form, with_form};
+use super::{Attention, Form, attention_plain, with_form};
+use crate::Result;
 use crate::ops::case::{Array, OpCase, operand};
 use crate::tensor::{DType, Tensor};
 
@@ -19,7 +20,9 @@ const fn plain(shape: [usize; 6]) -> Setup {
     Setup { shape, scale: None, causal: None, keys: None, mask: false }
 }
 
-const SETUPS: [Setup; 11] = [
+const SETUPS: [Setup; 13] = [
+    plain([1, 0, 3, 1, 1, 4]),
+    plain([0, 2, 3, 1, 1, 4]),
     plain([1, 1, 1, 1, 1, 1]),
     plain([2, 5, 7, 2, 2, 8]),
     Setup { scale: Some(0.7), ..plain([1, 9, 6, 4, 2, 3]) },
@@ -38,6 +41,8 @@ pub fn cases() -> Vec<OpCase> {
     let forms = |s: usize| [Form::Rows(16), Form::Tiled(1), Form::Split(1, if s > 256 { 3 } else { 1 })];
     let mut all: Vec<OpCase> =
         SETUPS.into_iter().flat_map(|setup| forms(setup.shape[2]).map(|form| case(setup, form))).collect();
+    let one_head = Setup { causal: Some(2), keys: Some(6), ..plain([2, 4, 7, 1, 1, 3]) };
+    all.push(case_of(one_head, "in plain ops".into(), attention_plain));
     let wide = plain([1, 2, 3, 1, 1, 132]);
     // Over 64 KiB of queries: cut into batches where a binding may span no more.
     all.push(case(plain([20, 8, 6, 4, 4, 32]), Form::Rows(16)));
@@ -46,40 +51,51 @@ pub fn cases() -> Vec<OpCase> {
 }
 
 fn case(setup: Setup, form: Form) -> OpCase {
+    case_of(setup, format!("{form:?}"), move |q, k, v, options| with_form(q, k, v, options, form))
+}
+
+fn case_of(
+    setup: Setup,
+    label: String,
+    op: impl Fn(&Tensor, &Tensor, &Tensor, Attention) -> Result<Tensor> + Send + Sync + 'static,
+) -> OpCase {
     let [b, t, s, h, g, d] = setup.shape;
     let mut operands =
-        vec![operand(&[b, t, h, d]).range(-2.0, 2.0), operand(&[b, s, g, d]).range(-2.0, 2.0), operand(&[b, s, g, d])];
+        [[b, t, h, d], [b, s, g, d], [b, s, g, d]].map(|shape| operand(&shape).range(-2.0, 2.0)).to_vec();
     if setup.mask {
         operands.push(operand(&[b, s]).range(0.0, 2.0).dtype(DType::U32));
     }
     let run = move |x: &[Tensor]| {
         let Setup { scale, causal, keys, .. } = setup;
-        with_form(&x[0], &x[1], &x[2], Attention { scale, causal, keys, key_mask: x.get(3) }, form)
+        op(&x[0], &x[1], &x[2], Attention { scale, causal, keys, key_mask: x.get(3) })
     };
-    let flops = 4 * b * t * s * h * d;
-    OpCase::new("attention", format!("{form:?} {setup:?}"), operands, run, move |x| oracle(x, setup)).flops(flops)
+    OpCase::new("attention", format!("{label} {setup:?}"), operands, run, move |x| oracle(x, setup))
+        .flops(4 * b * t * s * h * d)
 }
 
 fn oracle(x: &[Array], setup: Setup) -> Array {
-    let [b, t, s, h, g, d] = setup.shape;
-    let scale = setup.scale.map_or(1.0 / (d as f64).sqrt(), f64::from);
-    let keys = setup.keys.unwrap_or(s);
-    let mut y = Array::build(&[b, t, h, d], |_| 0.0);
-    for (row, y) in y.data.chunks_mut(d).enumerate() {
-        let (b, t, h) = (row / h / t, row / h % t, row % h);
-        let g = h / (setup.shape[3] / g);
+    let [batches, queries, room, heads, kv_heads, width] = setup.shape;
+    let scale = setup.scale.map_or(1.0 / (width as f64).sqrt(), f64::from);
+    let keys = setup.keys.unwrap_or(room);
+    let mut y = Array::build(&[batches, queries, heads, width], |_| 0.0);
+    for (row, (q, y)) in x[0].data.chunks(width).zip(y.data.chunks_mut(width)).enumerate() {
+        let (b, t, h) = (row / heads / queries, row / heads % queries, row % heads);
+        let of_key = |x: &Array, s: usize| {
+            let row = (b * room + s) * kv_heads + h / (heads / kv_heads);
+            x.data[row * width..(row + 1) * width].to_vec()
+        };
         let score = |s: usize| {
-            let hidden =
-                setup.causal.is_some_and(|o| s > t + o) || x.get(3).is_some_and(|mask| mask.at(&[b, s]) == 0.0);
-            let product: f64 = (0..d).map(|d| x[0].at(&[b, t, h, d]) * x[1].at(&[b, s, g, d])).sum();
+            let is_future = setup.causal.is_some_and(|o| s > t + o);
+            let hidden = is_future || x.get(3).is_some_and(|mask| mask.at(&[b, s]) == 0.0);
+            let product: f64 = q.iter().zip(of_key(&x[1], s)).map(|(q, k)| q * k).sum();
             if hidden { f64::from(f32::MIN) } else { scale * product }
         };
         let scores: Vec<f64> = (0..keys).map(score).collect();
         let top = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-        let weights: Vec<f64> = scores.iter().map(|score| (score - top).exp()).collect();
-        let total: f64 = weights.iter().sum();
-        for (d, y) in y.iter_mut().enumerate() {
-            *y = (0..keys).map(|s| weights[s] * x[2].at(&[b, s, g, d])).sum::<f64>() / total;
+        let total: f64 = scores.iter().map(|score| (score - top).exp()).sum();
+        for (s, score) in scores.iter().enumerate() {
+            let weight = (score - top).exp() / total;
+            y.iter_mut().zip(of_key(&x[2], s)).for_each(|(y, v)| *y += weight * v);
         }
     }
     y
