@@ -8,10 +8,16 @@ set -euo pipefail
 packages=()
 command -v cc >/dev/null || packages+=(gcc libc6-dev)
 has_loader() { { ldconfig -p 2>/dev/null || /sbin/ldconfig -p; } | grep -q 'libvulkan\.so\.1'; }
-has_driver() { ls /usr/share/vulkan/icd.d/*.json /etc/vulkan/icd.d/*.json /usr/local/share/vulkan/icd.d/*.json >/dev/null 2>&1 || [ -n "${VK_DRIVER_FILES:-}${VK_ICD_FILENAMES:-}" ]; }
+has_driver() {
+    [ -z "${VK_DRIVER_FILES:-}${VK_ICD_FILENAMES:-}" ] || return 0
+    local file
+    for file in {/usr/share,/usr/local/share,/etc,/usr/local/nvidia/share}/vulkan/icd.d/*.json; do
+        [ ! -e "$file" ] || return 0
+    done
+    return 1
+}
 has_loader || packages+=(libvulkan1)
-has_driver_now=$(has_driver && echo yes || true)
-[ -n "$has_driver_now" ] || packages+=(mesa-vulkan-drivers)
+has_driver || packages+=(mesa-vulkan-drivers)
 [ ${#packages[@]} -gt 0 ] || exit 0
 
 command="apt-get update && apt-get install -y --no-install-recommends ${packages[*]}"
