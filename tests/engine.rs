@@ -123,3 +123,20 @@ fn the_tape_of_a_long_chain_is_freed_without_recursion() {
     }
     drop(x);
 }
+
+#[test]
+fn threads_may_record_at_once() {
+    let gpu = gpu();
+    std::thread::scope(|scope| {
+        for thread in 0..4 {
+            scope.spawn(move || {
+                let mut x = Tensor::from_f32(gpu, &[thread as f32; 16], [16]).unwrap();
+                let one = Tensor::from_f32(gpu, &[1.0; 16], [16]).unwrap();
+                for _ in 0..1500 {
+                    x = x.add(&one).unwrap();
+                }
+                assert_eq!(read(&x), [thread as f32 + 1500.0; 16]);
+            });
+        }
+    });
+}

@@ -150,10 +150,9 @@ impl Gpu {
         recorder.pending.push(Recorded { pipeline, group, uniform, grid });
         recorder.pending_buffers.extend(bindings.iter().map(|b| b.buffer.id()));
         recorder.work += work;
-        let full = recorder.pending.len() >= MAX_PENDING || recorder.work >= self.work_budget();
-        drop(recorder);
-        if full {
-            self.flush();
+        // Under the same lock: another thread must not record into a ring that is full.
+        if recorder.pending.len() >= MAX_PENDING || recorder.work >= self.work_budget() {
+            self.submit(&mut recorder);
         }
         Ok(())
     }
@@ -210,8 +209,10 @@ impl Gpu {
 
     /// Submits everything recorded so far.
     pub fn flush(&self) {
-        let mut guard = lock(&self.0.recorder);
-        let recorder = &mut *guard;
+        self.submit(&mut lock(&self.0.recorder));
+    }
+
+    fn submit(&self, recorder: &mut Recorder) {
         if recorder.pending.is_empty() {
             return;
         }
