@@ -6,12 +6,14 @@ mod common;
 
 use common::{gpu, tiny, weak_gpu};
 use dreamllm::Tensor;
+use dreamllm::diffusion::noise::NoiseSource;
 use dreamllm::gpu::Gpu;
 use dreamllm::models::dreamllm::{DreamLlm, LoadOptions};
 use dreamllm::nn::{WeightFormat, probe};
 use dreamllm::ops::layout::permute;
 use dreamllm::verify::{StageReport, Verdict, verify};
 use dreamllm::weights::{CheckpointFolder, WeightFile};
+use std::path::PathBuf;
 
 fn passes(gpu: &Gpu, format: WeightFormat) -> Vec<StageReport> {
     let reports = pollster::block_on(verify(&tiny(), gpu, format, |_| ())).unwrap();
@@ -87,4 +89,19 @@ fn epsilons_are_those_of_the_official_code() {
         checked += 1;
     }
     assert!(checked >= 6, "only {checked} norms are recorded");
+}
+
+#[test]
+fn torch_seeds_give_the_noise_that_torch_draws() {
+    let file =
+        WeightFile::open(PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/reference/rng.safetensors")).unwrap();
+    for (seed, [b, c, y, x]) in
+        [(0, [1, 4, 8, 8]), (42, [2, 4, 16, 16]), (1234567, [1, 4, 13, 7]), (4294967295, [1, 4, 8, 8])]
+    {
+        let want = file.get(&format!("randn.seed{seed}.{b}x{c}x{y}x{x}")).unwrap().to_f32().unwrap();
+        let drawn = NoiseSource::Torch.seeded(seed).draw(gpu(), [b, y, x, c]).unwrap();
+        let got = pollster::block_on(permute(&drawn, &[0, 3, 1, 2]).unwrap().read_f32()).unwrap();
+        let worst = got.iter().zip(&want).fold(0f32, |m, (g, w)| m.max((g - w).abs()));
+        assert!(got.len() == want.len() && worst < 1e-6, "seed {seed}: {worst}");
+    }
 }
