@@ -7,7 +7,7 @@ set -euo pipefail
 
 packages=()
 command -v cc >/dev/null || packages+=(gcc libc6-dev)
-has_loader() { { ldconfig -p 2>/dev/null || /sbin/ldconfig -p; } | grep -q 'libvulkan\.so\.1'; }
+has_loader() { [[ $(ldconfig -p 2>/dev/null || /sbin/ldconfig -p) == *libvulkan.so.1* ]]; }
 has_driver() {
     [ -z "${VK_DRIVER_FILES:-}${VK_ICD_FILENAMES:-}" ] || return 0
     local file
