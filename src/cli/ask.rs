@@ -47,10 +47,10 @@ impl AskArguments {
         let rest = stream.finish();
         if output.json {
             let answer = model.tokenizer.decode_text(&ids.concat())?;
-            println!("{}", serde_json::json!({ "answer": answer, "tokens": ids.concat().len() }));
+            say!("{}", serde_json::json!({ "answer": answer, "tokens": ids.concat().len() }));
         } else {
             self.print(&rest)?;
-            println!();
+            say!();
         }
         device.close(&gpu).await
     }

@@ -79,10 +79,10 @@ impl DeviceArguments {
         if self.profile {
             let sums = summarise(&gpu.take_profile().await?);
             let total: f64 = sums.iter().map(|sum| sum.nanoseconds).sum();
-            eprintln!("{:>10}  {:>6}  {:>6}  kernel", "ms", "share", "runs");
+            note!("{:>10}  {:>6}  {:>6}  kernel", "ms", "share", "runs");
             for sum in &sums {
                 let share = 100.0 * sum.nanoseconds / total.max(1.0);
-                eprintln!("{:>10.2}  {share:>5.1}%  {:>6}  {}", sum.nanoseconds / 1e6, sum.runs, sum.kernel);
+                note!("{:>10.2}  {share:>5.1}%  {:>6}  {}", sum.nanoseconds / 1e6, sum.runs, sum.kernel);
             }
         }
         if let Some(path) = &self.record {

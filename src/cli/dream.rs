@@ -139,12 +139,12 @@ impl DreamArguments {
                 "output": self.output, "width": picture.width, "height": picture.height, "seed": self.seed,
                 "steps": self.steps, "sampler": self.sampler_name(), "seconds": seconds,
             });
-            println!("{report}");
+            say!("{report}");
         } else if output.quiet {
-            println!("{}", self.output.display());
+            say!("{}", self.output.display());
         } else {
             let (file, width, height) = (self.output.display(), picture.width, picture.height);
-            println!("{file}: {width}x{height}, seed {}, {seconds:.1} s ({rate:.1} it/s)", self.seed);
+            say!("{file}: {width}x{height}, seed {}, {seconds:.1} s ({rate:.1} it/s)", self.seed);
         }
     }
 }

@@ -1,5 +1,21 @@
 //! The command line: parses, calls the library, prints.
 
+/// A line on standard output. A reader that went away, as in `dreamllm … | head`, is no error.
+macro_rules! say {
+    ($($part:tt)*) => {{
+        use std::io::Write;
+        let _ = writeln!(std::io::stdout(), $($part)*);
+    }};
+}
+
+/// A line on standard error.
+macro_rules! note {
+    ($($part:tt)*) => {{
+        use std::io::Write;
+        let _ = writeln!(std::io::stderr(), $($part)*);
+    }};
+}
+
 mod ask;
 mod device;
 mod dream;
@@ -47,7 +63,7 @@ impl Output {
     /// A line for a person, on standard error.
     fn say(&self, line: &str) {
         if !self.quiet {
-            eprintln!("{line}");
+            note!("{line}");
         }
     }
 }
@@ -58,7 +74,7 @@ pub fn run() -> ExitCode {
     let arguments = Arguments::parse();
     let output = Output { quiet: arguments.quiet, json: arguments.json };
     if let Err(error) = ctrlc::set_handler(interrupt) {
-        eprintln!("warning: Ctrl-C will not be handled: {error}");
+        note!("warning: Ctrl-C will not be handled: {error}");
     }
     let outcome = pollster::block_on(async {
         match &arguments.command {
@@ -71,11 +87,11 @@ pub fn run() -> ExitCode {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(Error::Cancelled) => {
-            eprintln!("interrupted; nothing was written");
+            note!("interrupted; nothing was written");
             ExitCode::from(130)
         }
         Err(error) => {
-            eprintln!("error: {}", error.to_string().replace('\n', " "));
+            note!("error: {}", error.to_string().replace('\n', " "));
             ExitCode::FAILURE
         }
     }

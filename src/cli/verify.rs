@@ -17,7 +17,7 @@ impl VerifyArguments {
     pub async fn run(&self, device: &device::DeviceArguments, output: &Output) -> Result<bool> {
         let gpu = device.open(output).await?;
         if !output.json {
-            println!("{:<38} {:>8}  {:>9}  {:>7}  verdict", "stage", "compared", "worst", "bound");
+            say!("{:<38} {:>8}  {:>9}  {:>7}  verdict", "stage", "compared", "worst", "bound");
         }
         let show = |report: &StageReport| {
             if !output.json {
@@ -31,11 +31,11 @@ impl VerifyArguments {
             let report = gpu.report();
             let adapter =
                 serde_json::json!({ "name": report.name, "driver": report.driver, "backend": report.backend });
-            println!("{}", serde_json::json!({ "adapter": adapter, "passed": passed, "stages": reports }));
+            say!("{}", serde_json::json!({ "adapter": adapter, "passed": passed, "stages": reports }));
         } else {
             let count = |verdict| reports.iter().filter(|report| report.verdict == verdict).count();
             let (ok, bad, open) = (count(Verdict::Passed), count(Verdict::Failed), count(Verdict::NotImplemented));
-            println!("{ok} stages passed, {bad} failed, {open} not implemented");
+            say!("{ok} stages passed, {bad} failed, {open} not implemented");
         }
         device.close(&gpu).await?;
         Ok(passed)
@@ -50,11 +50,11 @@ fn print(report: &StageReport) {
     };
     let StageReport { stage, compared, worst, bound, .. } = report;
     let at = if report.worst_at.is_empty() { String::new() } else { format!("  ({})", report.worst_at) };
-    println!("{stage:<38} {compared:>8}  {worst:>9.1e}  {bound:>7.0e}  {verdict}{at}");
+    say!("{stage:<38} {compared:>8}  {worst:>9.1e}  {bound:>7.0e}  {verdict}{at}");
     for note in report.notes.iter().take(20) {
-        println!("    {note}");
+        say!("    {note}");
     }
     if report.notes.len() > 20 {
-        println!("    … and {} more", report.notes.len() - 20);
+        say!("    … and {} more", report.notes.len() - 20);
     }
 }
