@@ -19,3 +19,8 @@ pub mod weights;
 
 pub use error::{Error, Result};
 pub use tensor::{DType, Shape, Tensor};
+
+/// The README's example compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
