@@ -37,11 +37,11 @@ impl AskArguments {
         let eos = model.config.eos_token_id;
         let stop = Stop { max_tokens: self.max_tokens.min(room), eos, pad: eos };
         let mut stream = model.tokenizer.decode_stream();
-        let mut answer = String::new();
         let on_token = |ids: &[u32]| {
             check_interrupt()?;
-            answer += &stream.push(ids[0])?;
-            self.print(&stream_tail(&mut answer, output.json))
+            let text = stream.push(ids[0])?;
+            // JSON is printed at the end.
+            if output.json { Ok(()) } else { self.print(&text) }
         };
         let ids = greedy(&model, &context, stop, on_token).await?;
         let rest = stream.finish();
@@ -60,10 +60,4 @@ impl AskArguments {
         let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
         written.map_err(|e| Error::Input(format!("standard output: {e}")))
     }
-}
-
-/// Takes what is to be printed now; JSON is printed at the end.
-fn stream_tail(answer: &mut String, json: bool) -> String {
-    let text = std::mem::take(answer);
-    if json { String::new() } else { text }
 }

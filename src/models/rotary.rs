@@ -34,8 +34,7 @@ impl Rotary {
     /// Tables of at least `positions` rows.
     pub fn tables(&self, gpu: &Gpu, positions: usize) -> Result<(Tensor, Tensor)> {
         let mut slot = self.tables.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((rows, cos, sin)) = slot.as_ref().filter(|(rows, ..)| *rows >= positions) {
-            let _ = rows;
+        if let Some((_, cos, sin)) = slot.as_ref().filter(|(rows, ..)| *rows >= positions) {
             return Ok((cos.clone(), sin.clone()));
         }
         let (rows, theta, scale) = self.plan(positions);
