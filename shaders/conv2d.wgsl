@@ -8,11 +8,11 @@
 // Every invocation keeps TP pixels x 4 TNQ channels in registers; all of a workgroup share the channels, and no patch
 // matrix is written. Ladder, 3x3 over 32x32, 128 to 128 channels, lavapipe (Mesa 25), GFLOP per second of processor time
 // (the machine was shared): (1) every lane loads its weights: 2 x 8 tile 5.7, 8 x 8 tile 6.0; (2) lanes load one row in four and
-// broadcast it (lib/rows_subgroup.wgsl): 2 x 8 tile 12.9, 4 x 16 tile 15.1 but four times as long to compile, so not kept.
+// broadcast it: 2 x 8 tile 12.9; (3) one row in eight (lib/rows_subgroup.wgsl), 2 x 16 tile: see matmul.wgsl.
 
 const TRANSPOSED: bool = false;         // knob
 const TP: u32 = 2u;                     // pixels of a tile
-const TNQ: u32 = 2u;                    // quads of channels of a tile
+const TNQ: u32 = 2u;                    // knob: quads of channels of a tile, even
 const WG: u32 = 32u;
 alias V = f32;
 
@@ -23,21 +23,32 @@ alias V = f32;
 //@import ROWS "lib/rows_own.wgsl"
 //@import "lib/conv.wgsl"
 
-// The weight of input channels k .. k + 3 and output channels n .. n + 3: [input][output].
-fn block_of_w(ky: u32, kx: u32, n: u32, k: u32, lane: u32) -> mat4x4<f32> {
-    var rows = rows4(rows_of_w(ky, kx, n, k), rest_of_w(n, k), lane);
-    if !TRANSPOSED { return transpose(rows); }
-    for (var i = 1u; i < 4u; i++) { rows[i] = select(vec4<f32>(0.0), rows[i], k + i < p.c); }
-    return rows;
+// The weight of input channels k .. k + 3 and output channels n .. n + 3, and the same from n + 4 on: [input][output].
+fn blocks_of_w(ky: u32, kx: u32, n: u32, k: u32, lane: u32) -> array<mat4x4<f32>, 2> {
+    let e = array<vec4<u32>, 2>(rows_of_w(ky, kx, n, k), rows_of_w(ky, kx, n + 4u, k));
+    var blocks = rows8(e, vec2<u32>(rest_of_w(n, k), rest_of_w(n + 4u, k)), lane);
+    if !TRANSPOSED { return array<mat4x4<f32>, 2>(transpose(blocks[0]), transpose(blocks[1])); }
+    for (var i = 1u; i < 4u; i++) {
+        blocks[0][i] = select(vec4<f32>(0.0), blocks[0][i], k + i < p.c);
+        blocks[1][i] = select(vec4<f32>(0.0), blocks[1][i], k + i < p.c);
+    }
+    return blocks;
 }
 
 @compute @workgroup_size(WG)
 fn conv2d(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
+          //@if SUBGROUP
+          @builtin(subgroup_invocation_id) subgroup_lane: u32,
+          //@end
           @builtin(local_invocation_index) lane: u32) {
     let across = (p.n + 4u * TNQ - 1u) / (4u * TNQ);
     let index = group_index(group, groups);
     let n0 = p.first_n + index % across * 4u * TNQ;
     let q0 = (index / across * WG + lane) * TP;     // lanes beyond the end work on, for their neighbours' broadcasts
+    var place = 0u;
+    //@if SUBGROUP
+    place = subgroup_lane;
+    //@end
     var pixels: array<Pixel, TP>;
     for (var i = 0u; i < TP; i++) { pixels[i] = pixel_at(q0 + i); }
 
@@ -51,11 +62,13 @@ fn conv2d(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) grou
                 for (var i = 0u; i < TP; i++) {
                     a[i] = select(vec4<f32>(0.0), x4(origin[i].at + k, p.c - k), origin[i].inside);
                 }
-                for (var j = 0u; j < TNQ; j++) {
-                    let b = block_of_w(ky, kx, n0 + 4u * j, k, lane);
-                    for (var i = 0u; i < TP; i++) {
-                        sum[i][j] = fma(b[0], vec4<f32>(a[i].x), fma(b[1], vec4<f32>(a[i].y),
-                                    fma(b[2], vec4<f32>(a[i].z), fma(b[3], vec4<f32>(a[i].w), sum[i][j]))));
+                for (var j = 0u; j < TNQ; j += 2u) {
+                    let b = blocks_of_w(ky, kx, n0 + 4u * j, k, place);
+                    for (var h = 0u; h < 2u; h++) {
+                        for (var i = 0u; i < TP; i++) {
+                            sum[i][j + h] = fma(b[h][0], vec4<f32>(a[i].x), fma(b[h][1], vec4<f32>(a[i].y),
+                                            fma(b[h][2], vec4<f32>(a[i].z), fma(b[h][3], vec4<f32>(a[i].w), sum[i][j + h]))));
+                        }
                     }
                 }
             }

@@ -38,7 +38,7 @@ fn share_w(ky: u32, kx: u32, n0: u32, k0: u32, lane: u32) {
             let k = k0 + 4u * quad;
             var rows: mat4x4<f32>;
             if k < p.c {
-                rows = rows4(rows_of_w(ky, kx, n0 + channel, k), rest_of_w(n0 + channel, k), 0u);
+                rows = rows4(rows_of_w(ky, kx, n0 + channel, k), rest_of_w(n0 + channel, k));
                 for (var r = 1u; r < 4u; r++) { rows[r] = select(vec4<f32>(0.0), rows[r], k + r < p.c); }
             }
             rows = transpose(rows);

@@ -37,7 +37,8 @@ pub(super) struct Inner {
     pub queue: wgpu::Queue,
     pub limits: Limits,
     pub report: AdapterReport,
-    pub subgroups: bool,
+    /// Fewest lanes of a subgroup, 0 without them.
+    pub subgroup_size: u32,
     pub shader_f16: bool,
     pub profile: bool,
     // Locked in this order when more than one is needed: recorder, pipelines, pool.
@@ -80,7 +81,10 @@ impl Gpu {
         let limits = Limits::of(&limits);
         let inner = Inner {
             report: AdapterReport::of(&adapter.get_info()),
-            subgroups: features.contains(wgpu::Features::SUBGROUP),
+            subgroup_size: match features.contains(wgpu::Features::SUBGROUP) {
+                true => adapter.get_info().subgroup_min_size,
+                false => 0,
+            },
             shader_f16: features.contains(wgpu::Features::SHADER_F16),
             profile: features.contains(wgpu::Features::TIMESTAMP_QUERY),
             recorder: Mutex::new(Recorder::new(&device, &limits)),
@@ -114,7 +118,12 @@ impl Gpu {
 
     /// Whether kernels may use subgroup operations.
     pub fn has_subgroups(&self) -> bool {
-        self.0.subgroups
+        self.0.subgroup_size > 0
+    }
+
+    /// Lanes that every subgroup has at least, 0 where kernels may not use subgroup operations.
+    pub fn subgroup_size(&self) -> u32 {
+        self.0.subgroup_size
     }
 
     /// Whether kernels may compute in f16.

@@ -56,6 +56,7 @@ pub const LIBRARY: &[(&str, &str)] = &[
     ("lib/heads_f32.wgsl", include_str!("../../shaders/lib/heads_f32.wgsl")),
     ("lib/heads_f32_any.wgsl", include_str!("../../shaders/lib/heads_f32_any.wgsl")),
     ("lib/index.wgsl", include_str!("../../shaders/lib/index.wgsl")),
+    ("lib/matmul.wgsl", include_str!("../../shaders/lib/matmul.wgsl")),
     ("lib/math.wgsl", include_str!("../../shaders/lib/math.wgsl")),
     ("lib/reduce.wgsl", include_str!("../../shaders/lib/reduce.wgsl")),
     ("lib/weight_f32.wgsl", include_str!("../../shaders/lib/weight_f32.wgsl")),

@@ -39,7 +39,7 @@ pub fn cases() -> Vec<OpCase> {
         all.push(tile_case(tile, sizes([2, 9, 8, 20], 70, [3, 3], Conv::new(1, 1))));
         all.push(transposed_case(tile, sizes([2, 9, 8, 68], 22, [3, 3], Conv::new(1, 1))));
     }
-    for tile in [Tile::Registers { subgroup: false }, Tile::Shared { side: 4 }] {
+    for tile in [Tile::Registers { quads: 2, subgroup: false }, Tile::Shared { side: 4 }] {
         all.push(tile_case(tile, sizes([1, 5, 6, 3], 5, [2, 3], uneven)));
         all.push(transposed_case(tile, sizes([2, 6, 7, 3], 5, [3, 2], uneven)));
     }
@@ -72,7 +72,7 @@ fn transposed_case(tile: Tile, s: Sizes) -> OpCase {
 
 /// The tile, if the device can run it.
 fn available(tile: Tile, x: &Tensor) -> Option<Tile> {
-    Some(tile).filter(|t| *t != Tile::Registers { subgroup: true } || x.gpu().has_subgroups())
+    Some(tile).filter(|t| t.suits(x.gpu().subgroup_size()))
 }
 
 /// The value with a kernel that the device would not choose, where it can run it.

@@ -118,24 +118,34 @@ impl Launch<'_> {
 /// The kernel that a run uses, with its tile.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Tile {
-    /// A tile in registers; weights are loaded once for a subgroup, or by every lane.
-    Registers { subgroup: bool },
+    /// A tile in registers, with so many quads of channels; weights are loaded once for a subgroup, or by every lane.
+    Registers { quads: u32, subgroup: bool },
     /// Slices in workgroup memory: pixels, and as many channels, of an invocation.
     Shared { side: u32 },
 }
 
+/// Lanes of a subgroup that share the weights.
+const SUBGROUP: u32 = 8;
+
 impl Tile {
+    /// Whether a device with subgroups of so many lanes can run it.
+    pub(super) fn suits(self, subgroup_size: u32) -> bool {
+        !matches!(self, Tile::Registers { subgroup: true, .. }) || subgroup_size >= SUBGROUP
+    }
+
     /// Every tile.
-    pub(super) const ALL: [Tile; 4] = [
-        Tile::Registers { subgroup: false },
-        Tile::Registers { subgroup: true },
+    pub(super) const ALL: [Tile; 5] = [
+        Tile::Registers { quads: 2, subgroup: false },
+        Tile::Registers { quads: 2, subgroup: true },
+        Tile::Registers { quads: 4, subgroup: true },
         Tile::Shared { side: 4 },
         Tile::Shared { side: 8 },
     ];
 
     fn choose(gpu: &Gpu, pixels: usize, channels: usize) -> Tile {
         match gpu.class() {
-            DeviceClass::Software => Tile::Registers { subgroup: gpu.has_subgroups() },
+            DeviceClass::Software if gpu.subgroup_size() < SUBGROUP => Tile::Registers { quads: 2, subgroup: false },
+            DeviceClass::Software => Tile::Registers { quads: if channels <= 8 { 2 } else { 4 }, subgroup: true },
             // The wide one needs fewer loads, but only many tiles fill a large GPU.
             DeviceClass::Hardware if channels >= 128 && pixels * channels >= 1 << 23 => Tile::Shared { side: 8 },
             DeviceClass::Hardware => Tile::Shared { side: 4 },
@@ -145,15 +155,18 @@ impl Tile {
     /// Pixels and channels of a workgroup.
     fn extent(self) -> [usize; 2] {
         match self {
-            Tile::Registers { .. } => [64, 8],
+            Tile::Registers { quads, .. } => [64, 4 * quads as usize],
             Tile::Shared { side } => [16 * side as usize; 2],
         }
     }
 
     fn variant(self) -> Variant {
         match self {
-            Tile::Registers { subgroup: false } => CONV2D.plain(),
-            Tile::Registers { subgroup: true } => CONV2D.plain().import("ROWS", "lib/rows_subgroup.wgsl"),
+            Tile::Registers { quads, subgroup: false } => CONV2D.plain().set("TNQ", quads),
+            Tile::Registers { quads, subgroup: true } => {
+                let variant = CONV2D.plain().set("TNQ", quads);
+                variant.import("ROWS", "lib/rows_subgroup.wgsl").enable("SUBGROUP", true)
+            }
             Tile::Shared { side } => CONV2D_SHARED.plain().set("T", side),
         }
     }

@@ -1,6 +1,7 @@
 //! Shapes at which products are tested, with an oracle in double precision.
 
-use super::{Activation, Epilogue, linear, matmul};
+use super::launch::Tile;
+use super::{Activation, Epilogue, forward, linear, matmul};
 use crate::ops::case::{Array, OpCase, operand};
 use crate::tensor::{DType, Tensor};
 
@@ -32,7 +33,29 @@ pub fn cases() -> Vec<OpCase> {
             }
         }
     }
+    for tile in Tile::ALL {
+        all.push(tile_case(tile, [1, 132, 68, 36], false, true));
+    }
+    for tile in [Tile::Broadcast { tm: 4, tnq: 4 }, Tile::Shared { side: 4 }] {
+        for (a_t, b_t) in [(false, false), (false, true), (true, false), (true, true)] {
+            all.push(tile_case(tile, [2, 70, 37, 21], a_t, b_t));
+        }
+    }
+    all.push(tile_case(Tile::Vector { tm: 2 }, [2, 5, 37, 21], false, true));
     all
+}
+
+/// The value with a kernel that the device would not choose, where it can run it.
+fn tile_case(tile: Tile, [batches, m, n, k]: [usize; 4], a_t: bool, b_t: bool) -> OpCase {
+    let lead: &[usize] = if batches == 1 { &[] } else { &[batches] };
+    let mut case = plain_case(lead, lead, m, n, k, a_t, b_t);
+    case.label += &format!(" {tile:?}");
+    case.operands.iter_mut().for_each(|o| o.differentiable = false);
+    case.run = Box::new(move |x| {
+        let tile = Some(tile).filter(|t| t.suits(a_t, b_t, x[0].gpu().subgroup_size()));
+        forward(&x[0], &x[1], a_t, b_t, Epilogue::default(), tile)
+    });
+    case
 }
 
 fn plain_case(a_lead: &[usize], b_lead: &[usize], m: usize, n: usize, k: usize, a_t: bool, b_t: bool) -> OpCase {
