@@ -9,11 +9,12 @@
 //   rows      [B, T, H, 4]   m, l and delta of a row
 //   dk, dv    [B, S, G, D]
 //
-// An invocation owns four keys and walks over the queries of every head of the group four at a time: the same as
-// attention_dq_rows with queries and keys exchanged. The sums have a fixed order.
+// An invocation owns four keys and walks over the queries of every head of the group STEP at a time: the same as
+// attention_dq_rows with queries and keys exchanged. The sums have a fixed order. Ladder, as in attention_rows, relative:
+// (1) four at a time, each lane loads all of them 1; (2) each loads one in eight and broadcasts it, 8 at a time 2.7, 16 3.5.
 
 const QUADS: u32 = 16u;                 // knob: quads of columns of a slice
-const STEP: u32 = 4u;                   // queries of a step
+const STEP: u32 = 8u;                   // knob: queries of a step, a multiple of 8
 const WG: u32 = 8u;
 alias V = vec4<f32>;
 
@@ -22,6 +23,7 @@ alias V = vec4<f32>;
 //@import "lib/attention.wgsl"
 //@import HEADS "lib/heads_f32.wgsl"
 //@import GRADIENT "lib/heads_dy_f32.wgsl"
+//@import EIGHT "lib/queries_own.wgsl"
 
 @group(0) @binding(0) var<storage, read>       q: array<Head>;          // [B, T, H, D]
 @group(0) @binding(1) var<storage, read>       k: array<Head>;          // [B, S, G, D]
@@ -33,6 +35,9 @@ alias V = vec4<f32>;
 
 @compute @workgroup_size(WG)
 fn attention_dkv_rows(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
+                      //@if SUBGROUP
+                      @builtin(subgroup_invocation_id) subgroup_lane: u32,
+                      //@end
                       @builtin(local_invocation_index) lane: u32) {
     let tiles = (p.cache + 4u * WG - 1u) / (4u * WG);
     let slices = (p.width + 4u * p.slice - 1u) / (4u * p.slice);
@@ -42,6 +47,10 @@ fn attention_dkv_rows(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_work
     let s0 = index / slices % tiles * 4u * WG;
     let column = index % slices * 4u * p.slice;
     if b >= p.batches { return; }
+    var place = 0u;
+    //@if SUBGROUP
+    place = subgroup_lane;
+    //@end
     let heads = p.heads / p.kv_heads;
     let first_head = kv_head * heads;
     let s = vec4<u32>(0u, 1u, 2u, 3u) + s0 + 4u * lane;
@@ -62,12 +71,15 @@ fn attention_dkv_rows(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_work
                 let at = row * p.width + d;
                 let a = transpose(mat4x4<f32>(k4(at.x, count), k4(at.y, count), k4(at.z, count), k4(at.w, count)));
                 let g = transpose(mat4x4<f32>(v4(at.x, count), v4(at.y, count), v4(at.z, count), v4(at.w, count)));
-                for (var j = 0u; j < STEP; j++) {
-                    let place = query_row(b, t + j, h) * p.width + d;
-                    let query = q4(place, count);
-                    let change = dy4(place, count);
-                    score[j] = fma(a[0], V(query.x), fma(a[1], V(query.y), fma(a[2], V(query.z), fma(a[3], V(query.w), score[j]))));
-                    slope[j] = fma(g[0], V(change.x), fma(g[1], V(change.y), fma(g[2], V(change.z), fma(g[3], V(change.w), slope[j]))));
+                for (var j = 0u; j < STEP; j += 8u) {
+                    let queries = queries8(b, t + j, h, d, count, place);
+                    let changes = changes8(b, t + j, h, d, count, place);
+                    for (var i = 0u; i < 8u; i++) {
+                        let query = queries[i / 4u][i % 4u];
+                        let change = changes[i / 4u][i % 4u];
+                        score[j + i] = fma(a[0], V(query.x), fma(a[1], V(query.y), fma(a[2], V(query.z), fma(a[3], V(query.w), score[j + i]))));
+                        slope[j + i] = fma(g[0], V(change.x), fma(g[1], V(change.y), fma(g[2], V(change.z), fma(g[3], V(change.w), slope[j + i]))));
+                    }
                 }
             }
             for (var j = 0u; j < STEP; j++) {
@@ -81,14 +93,15 @@ fn attention_dkv_rows(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_work
             for (var c = 0u; c < quads; c++) {
                 var dk_block = dk_sum[c];
                 var dv_block = dv_sum[c];
-                for (var j = 0u; j < STEP; j++) {
-                    let d = column + 4u * c;
-                    let place = query_row(b, t + j, h) * p.width + d;
-                    let query = q4(place, p.width - d);
-                    let change = dy4(place, p.width - d);
-                    for (var i = 0u; i < 4u; i++) {
-                        dk_block[i] = fma(query, V(slope[j][i]), dk_block[i]);
-                        dv_block[i] = fma(change, V(score[j][i]), dv_block[i]);
+                let d = column + 4u * c;
+                for (var j = 0u; j < STEP; j += 8u) {
+                    let queries = queries8(b, t + j, h, d, p.width - d, place);
+                    let changes = changes8(b, t + j, h, d, p.width - d, place);
+                    for (var u = 0u; u < 8u; u++) {
+                        for (var i = 0u; i < 4u; i++) {
+                            dk_block[i] = fma(queries[u / 4u][u % 4u], V(slope[j + u][i]), dk_block[i]);
+                            dv_block[i] = fma(changes[u / 4u][u % 4u], V(score[j + u][i]), dv_block[i]);
+                        }
                     }
                 }
                 dk_sum[c] = dk_block;

@@ -16,7 +16,7 @@ use self::backward::AttentionBackward;
 use super::matmul::{aligned_rows, matmul};
 use super::softmax::softmax;
 use crate::autograd::no_backward;
-use crate::gpu::{Binding, DeviceClass, Kernel, Variant};
+use crate::gpu::{Binding, DeviceClass, Gpu, Kernel, Variant};
 use crate::tensor::{DType, Tensor};
 use crate::{Error, Result};
 
@@ -41,7 +41,7 @@ pub struct Attention<'a> {
 /// q `[B, T, H, D]`, k and v `[B, S, G, D]` with G dividing H → `[B, T, H, D]`. Query head h reads key head h / (H / G).
 pub fn attention(q: &Tensor, k: &Tensor, v: &Tensor, options: Attention) -> Result<Tensor> {
     let sizes = Sizes::of(q, k, v, &options)?;
-    let form = Form::choose(q.gpu().class(), &sizes);
+    let form = Form::choose(q.gpu(), &sizes);
     with_form(q, k, v, options, form)
 }
 
@@ -180,6 +180,34 @@ enum Form {
     Split(u32, usize),
 }
 
+/// How the lanes of a workgroup come by rows that all of them read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Sharing {
+    /// Each loads every row.
+    Own,
+    /// Each loads one row in eight, and a subgroup of at least eight shares them.
+    Subgroup,
+}
+
+impl Sharing {
+    const ALL: [Sharing; 2] = [Sharing::Own, Sharing::Subgroup];
+
+    fn of(gpu: &Gpu) -> Sharing {
+        if gpu.subgroup_size() >= 8 { Sharing::Subgroup } else { Sharing::Own }
+    }
+
+    /// Sets the slot for rows of keys or queries, and the knob that says how many of them a step takes.
+    fn apply(self, variant: Variant, rows: [&'static str; 2], step: &'static str) -> Variant {
+        let [own, shared] = rows;
+        match self {
+            Sharing::Own => variant.import("EIGHT", own).set(step, 8),
+            Sharing::Subgroup => variant.import("EIGHT", shared).set(step, 16).enable("SUBGROUP", true),
+        }
+    }
+}
+
+/// Library files for `Sharing::apply`.
+const EIGHT_KEYS: [&str; 2] = ["lib/keys_own.wgsl", "lib/keys_subgroup.wgsl"];
 /// Queries per workgroup of `attention_rows`.
 const ROW_TILE: usize = 32;
 /// Quads of columns it is compiled for.
@@ -192,8 +220,8 @@ const TILE_QUADS: [u32; 5] = [1, 2, 3, 4, 8];
 const BLOCK: usize = 128;
 
 impl Form {
-    fn choose(class: DeviceClass, s: &Sizes) -> Form {
-        let quads = s.width.div_ceil(4);
+    fn choose(gpu: &Gpu, s: &Sizes) -> Form {
+        let (class, quads) = (gpu.class(), s.width.div_ceil(4));
         match class {
             _ if s.queries <= 4 => Form::Split(fitting(&TILE_QUADS, quads.div_ceil(16)), parts(class, s)),
             DeviceClass::Software => Form::Rows(fitting(&ROW_QUADS, quads)),
@@ -210,9 +238,9 @@ impl Form {
         width.div_ceil(4 * quads as usize)
     }
 
-    fn variant(self, width: usize, mask: bool) -> Variant {
+    fn variant(self, sharing: Sharing, width: usize, mask: bool) -> Variant {
         let variant = match self {
-            Form::Rows(quads) => ROWS.plain().set("QUADS", quads),
+            Form::Rows(quads) => sharing.apply(ROWS.plain().set("QUADS", quads), EIGHT_KEYS, "KEYS"),
             Form::Tiled(quads) => TILED.plain().set("NC", quads),
             Form::Split(quads, _) => SPLIT.plain().set("NC", quads),
         };
@@ -247,7 +275,8 @@ pub fn variants() -> Vec<Variant> {
     let rows = ROW_QUADS.map(Form::Rows).into_iter();
     let forms = rows.chain(TILE_QUADS.map(Form::Tiled)).chain(TILE_QUADS.map(|quads| Form::Split(quads, 1)));
     let loads = [(4, false), (4, true), (3, false), (3, true)];
-    let attention = forms.flat_map(|form| loads.map(|(width, mask)| form.variant(width, mask)));
+    let loads = loads.into_iter().flat_map(|load| Sharing::ALL.map(|sharing| (sharing, load)));
+    let attention = forms.flat_map(|form| loads.clone().map(move |(s, (width, mask))| form.variant(s, width, mask)));
     attention.chain([MERGE.plain()]).chain(backward::variants()).collect()
 }
 
@@ -341,7 +370,7 @@ impl Launch<'_> {
             let groups = count * s.heads * tiles * self.form.slices(s.width);
             let params = Params { parts: parts as u32, part: part as u32, ..Params::new(s, first, count, self.form) };
             let work = s.work() * count as f64 / s.batches as f64;
-            let variant = self.form.variant(s.width, self.mask.is_some());
+            let variant = self.form.variant(Sharing::of(y.gpu()), s.width, self.mask.is_some());
             variant.run(y.gpu(), &bindings, bytemuck::bytes_of(&params), groups as u64, work)
         })
     }

@@ -1,7 +1,7 @@
 //! Backward pass of attention: one kernel over queries for dq, one over keys for dk and dv. Both find the weights again
 //! from the saved maximum and sum of every row, and add in a fixed order.
 
-use super::{Form, Launch, ROW_QUADS, ROW_TILE, Sizes, TILE, TILE_QUADS, fitting, heads_format};
+use super::{EIGHT_KEYS, Form, Launch, ROW_QUADS, ROW_TILE, Sharing, Sizes, TILE, TILE_QUADS, fitting, heads_format};
 use crate::Result;
 use crate::autograd::Backward;
 use crate::gpu::{Binding, DeviceClass, Kernel, Variant};
@@ -16,6 +16,9 @@ static DKV_ROWS: Kernel = Kernel::new("attention_dkv_rows", include_str!("../../
 /// Two sums an invocation leave room for fewer columns.
 const DKV_ROW_QUADS: [u32; 4] = [8, 16, 20, 32];
 const DKV_TILE_QUADS: [u32; 4] = [1, 2, 3, 4];
+
+/// Library files for rows of queries.
+const EIGHT_QUERIES: [&str; 2] = ["lib/queries_own.wgsl", "lib/queries_subgroup.wgsl"];
 
 /// What the backward pass reads.
 pub(super) struct AttentionBackward {
@@ -67,10 +70,14 @@ impl Side {
         }
     }
 
-    fn variant(self, form: Form, width: usize, mask: bool) -> Variant {
+    fn variant(self, form: Form, sharing: Sharing, width: usize, mask: bool) -> Variant {
         let variant = match (self, form) {
-            (Side::Queries, Form::Rows(quads)) => DQ_ROWS.plain().set("QUADS", quads),
-            (Side::Keys, Form::Rows(quads)) => DKV_ROWS.plain().set("QUADS", quads),
+            (Side::Queries, Form::Rows(quads)) => {
+                sharing.apply(DQ_ROWS.plain().set("QUADS", quads), EIGHT_KEYS, "KEYS")
+            }
+            (Side::Keys, Form::Rows(quads)) => {
+                sharing.apply(DKV_ROWS.plain().set("QUADS", quads), EIGHT_QUERIES, "STEP")
+            }
             (Side::Queries, Form::Tiled(quads) | Form::Split(quads, _)) => DQ.plain().set("NC", quads),
             (Side::Keys, Form::Tiled(quads) | Form::Split(quads, _)) => DKV.plain().set("NC", quads),
         };
@@ -85,7 +92,10 @@ pub(super) fn variants() -> Vec<Variant> {
     let keys = DKV_ROW_QUADS.map(Form::Rows).into_iter().chain(DKV_TILE_QUADS.map(Form::Tiled));
     let forms = queries.map(|form| (Side::Queries, form)).chain(keys.map(|form| (Side::Keys, form)));
     let loads = [(4, false), (4, true), (3, false), (3, true)];
-    let all = forms.flat_map(|(side, form)| loads.map(|(width, mask)| side.variant(form, width, mask)));
+    let loads = loads.into_iter().flat_map(|load| Sharing::ALL.map(|sharing| (sharing, load)));
+    let all = forms.flat_map(|(side, form)| {
+        loads.clone().map(move |(sharing, (width, mask))| side.variant(form, sharing, width, mask))
+    });
     all.chain([DELTA.plain()]).collect()
 }
 
@@ -98,8 +108,8 @@ impl AttentionBackward {
     fn rows(&self, dy: &Tensor) -> Result<Tensor> {
         let s = &self.sizes;
         let rows = Tensor::empty(dy.gpu(), [s.batches, s.queries, s.heads, 4], DType::F32)?;
-        let [of_q, _] = self.launch(Form::Rows(1)).rows_of_batch();
-        self.launch(Form::Rows(1)).each_part(1, |first, count| {
+        let [of_q, _] = self.launch(Form::Tiled(1)).rows_of_batch();
+        self.launch(Form::Tiled(1)).each_part(1, |first, count| {
             let of_rows = s.queries * s.heads;
             let bindings: [Binding; 4] = [
                 self.y.bind_rows(first, count, of_q)?,
@@ -135,7 +145,7 @@ impl AttentionBackward {
             let groups = count * heads * length.div_ceil(tile) * form.slices(s.width);
             let params = super::Params::new(s, first, count, form);
             let work = 2.0 * s.work() * count as f64 / s.batches as f64;
-            let variant = side.variant(form, s.width, self.mask.is_some());
+            let variant = side.variant(form, Sharing::of(dy.gpu()), s.width, self.mask.is_some());
             variant.run(dy.gpu(), &bindings, bytemuck::bytes_of(&params), groups as u64, work)
         })
     }
