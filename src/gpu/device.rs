@@ -128,6 +128,11 @@ impl Gpu {
         self.0.report.class
     }
 
+    /// Whether recorded work runs; not on a device of [`Gpu::recording`].
+    pub fn computes(&self) -> bool {
+        self.0.report.backend != "Noop"
+    }
+
     /// Whether kernels may use subgroup operations.
     pub fn has_subgroups(&self) -> bool {
         self.0.subgroup_size > 0

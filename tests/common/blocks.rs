@@ -46,7 +46,13 @@ impl TransformerBlock {
         let (cos, sin) = rope_tables(gpu, d, t, 10_000.0, 1.0)?;
         let positions: Vec<u32> = (0..b * t).map(|i| (i % t) as u32).collect();
         let positions = Tensor::from_u32(gpu, &positions, [b, t])?;
-        Ok(TransformerBlock { weights: weights.collect::<Result<_>>()?, cos, sin, positions, heads: [heads, heads / 2, d] })
+        Ok(TransformerBlock {
+            weights: weights.collect::<Result<_>>()?,
+            cos,
+            sin,
+            positions,
+            heads: [heads, heads / 2, d],
+        })
     }
 
     /// The same block with weights that have gradients.
