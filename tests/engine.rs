@@ -3,8 +3,9 @@
 
 mod common;
 
-use common::{gpu, open, weak_gpu};
-use dreamllm::gpu::GpuOptions;
+use common::{gpu, open, recording, weak_gpu};
+use dreamllm::gpu::{DeviceClass, GpuOptions};
+use dreamllm::ops::layout::slice;
 use dreamllm::ops::matmul::{Epilogue, linear, matmul};
 use dreamllm::ops::pointwise::{scale, silu};
 use dreamllm::{Error, Tensor, autograd};
@@ -99,6 +100,18 @@ fn memory_is_used_again() {
     assert_eq!(gpu.memory(), before);
     gpu.trim();
     assert_eq!(gpu.memory().1, 0);
+}
+
+#[test]
+fn bind_groups_are_bounded() {
+    let gpu = recording(DeviceClass::Hardware);
+    // 20,000 rows of 256 bytes, each bound at its own offset.
+    let x = Tensor::from_f32(&gpu, &vec![1.0; 64 * 20_000], [20_000, 64]).unwrap();
+    for row in 0..20_000 {
+        scale(&slice(&x, 0, row, 1).unwrap(), 2.0).unwrap();
+    }
+    let kept = gpu.cached_bind_groups();
+    assert!((8_000..=16_384).contains(&kept), "{kept} bind groups");
 }
 
 #[test]
