@@ -1,7 +1,8 @@
 # make demo   draws a picture and answers a question with the model in weights/ (or the tiny reference model)
-# make test   everything that must hold: formatting, lints, docs, shaders, ops, parity with recorded PyTorch tensors
+# make test   everything that must hold: formatting, lints, docs, shaders, ops, parity with recorded PyTorch tensors, examples
 MODEL ?= tests/reference/tiny
 CARGO ?= cargo
+EXAMPLES = $(basename $(notdir $(sort $(wildcard examples/*.rs))))
 
 .PHONY: demo test lint bench web-check setup
 
@@ -15,6 +16,7 @@ demo: setup
 
 test: setup lint
 	$(CARGO) test --quiet
+	@for e in $(EXAMPLES); do echo "example $$e"; $(CARGO) run --quiet --example $$e >/dev/null || exit 1; done
 
 lint:
 	@$(CARGO) fmt --version >/dev/null 2>&1 || rustup component add rustfmt

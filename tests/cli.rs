@@ -66,6 +66,24 @@ fn dreams_and_asks() {
 }
 
 #[test]
+fn a_run_can_be_recorded_and_profiled() {
+    let folder = tempfile::tempdir().unwrap();
+    let record = folder.path().join("dispatches.txt");
+    let tiny = tiny();
+    let ask = ["ask", "Hello", "-m", path(&tiny), "--max-tokens", "2", "--profile", "--record", path(&record)];
+    let out = run(&ask);
+    assert!(out.status.success(), "{}", text(&out.stderr));
+    let recorded = std::fs::read_to_string(&record).unwrap();
+    assert!(recorded.lines().all(|line| line.contains(" grid ") && line.contains(" bytes [")), "{recorded}");
+    assert!(recorded.lines().any(|line| line.starts_with("matmul[")), "{recorded}");
+    // Every dispatch that is recorded is timed, and the table counts all of them.
+    let stderr = text(&out.stderr);
+    let table = stderr.lines().skip_while(|line| !line.ends_with("kernel")).skip(1);
+    let runs: usize = table.map(|line| line.split_whitespace().nth(2).unwrap().parse::<usize>().unwrap()).sum();
+    assert_eq!(runs, recorded.lines().count(), "{stderr}");
+}
+
+#[test]
 fn bad_input_is_one_clear_line() {
     let folder = tempfile::tempdir().unwrap();
     let file = |name: &str, bytes: &[u8]| {

@@ -2,7 +2,11 @@
 //!
 //! A node exists only where an input needs a gradient, so inference builds none. What a backward pass reads is a field
 //! of its op's struct. [`gradients`] walks the nodes in reverse order of creation and consumes them, so memory falls as
-//! the walk goes.
+//! the walk goes. [`checkpoint`] trades that memory for time.
+
+mod checkpoint;
+
+pub use checkpoint::checkpoint;
 
 use crate::gpu::WasmNotSend;
 use crate::tensor::Tensor;
@@ -21,20 +25,49 @@ pub trait Backward: WasmNotSend {
 /// A place on the tape: a variable, or the result of an op.
 pub struct Node {
     id: u64,
-    record: Mutex<Option<Record>>,
+    state: Mutex<State>,
+}
+
+enum State {
+    Variable,
+    Result(Record),
+    /// A result that a backward walk has passed.
+    Consumed,
 }
 
 struct Record {
-    name: &'static str,
-    op: Box<dyn Backward>,
+    step: Step,
     inputs: Vec<Option<Arc<Node>>>,
+}
+
+/// How a gradient goes on from a result.
+enum Step {
+    Op(&'static str, Box<dyn Backward>),
+    Checkpoint(checkpoint::Again),
 }
 
 static NEXT_ID: AtomicU64 = AtomicU64::new(0);
 
 impl Node {
-    fn new(record: Option<Record>) -> Arc<Node> {
-        Arc::new(Node { id: NEXT_ID.fetch_add(1, Ordering::Relaxed), record: Mutex::new(record) })
+    fn new(state: State) -> Arc<Node> {
+        Arc::new(Node { id: NEXT_ID.fetch_add(1, Ordering::Relaxed), state: Mutex::new(state) })
+    }
+
+    /// Takes out how the gradient goes on, None for a variable. That can be done once.
+    fn consume(&self) -> Result<Option<Record>> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        match std::mem::replace(&mut *state, State::Consumed) {
+            State::Result(record) => Ok(Some(record)),
+            State::Variable => {
+                *state = State::Variable;
+                Ok(None)
+            }
+            State::Consumed => Err(Error::Input(
+                "gradients: an earlier call has used up this tape; record the forward pass again, or add the values up \
+                 before the one call"
+                    .into(),
+            )),
+        }
     }
 }
 
@@ -43,8 +76,10 @@ impl Drop for Node {
     fn drop(&mut self) {
         let mut stack: Vec<Arc<Node>> = Vec::new();
         let take = |node: &mut Node, stack: &mut Vec<Arc<Node>>| {
-            let record = node.record.get_mut().unwrap_or_else(PoisonError::into_inner).take();
-            stack.extend(record.into_iter().flat_map(|r| r.inputs).flatten());
+            let state = node.state.get_mut().unwrap_or_else(PoisonError::into_inner);
+            if let State::Result(record) = std::mem::replace(state, State::Consumed) {
+                stack.extend(record.inputs.into_iter().flatten());
+            }
         };
         take(self, &mut stack);
         while let Some(node) = stack.pop() {
@@ -58,7 +93,7 @@ impl Drop for Node {
 impl Tensor {
     /// The same values as a variable: gradients can be asked for it.
     pub fn variable(&self) -> Tensor {
-        self.with_node(Some(Node::new(None)))
+        self.with_node(Some(Node::new(State::Variable)))
     }
 
     /// The same values without a gradient.
@@ -80,7 +115,7 @@ impl Tensor {
     ) -> Result<Tensor> {
         if inputs.iter().any(|x| x.is_tracked()) {
             let inputs = inputs.iter().map(|x| x.node.clone()).collect();
-            self.node = Some(Node::new(Some(Record { name, op: op(), inputs })));
+            self.node = Some(Node::new(State::Result(Record { step: Step::Op(name, op()), inputs })));
         }
         Ok(self)
     }
@@ -109,36 +144,59 @@ impl Gradients {
     }
 }
 
-/// Gradients of `y`, weighted by `dy` of the same shape, with respect to every variable it depends on. Consumes the tape.
+/// Gradients of `y`, weighted by `dy` of the same shape, with respect to every variable it depends on.
+///
+/// Consumes the tape: a second call that comes to the same ops is an error. Where a tensor was used several times, its
+/// gradients are added in the reverse order of use, so the same program gives the same bits.
 pub fn gradients(y: &Tensor, dy: &Tensor) -> Result<Gradients> {
     dy.expect_shape("gradients dy", "shape of y", y.shape())?;
-    let mut open: BTreeMap<u64, (Arc<Node>, Tensor)> = BTreeMap::new();
+    let mut walk = Walk::default();
+    walk.add(y.node.clone(), dy.detach())?;
     let mut variables = HashMap::new();
-    if let Some(node) = &y.node {
-        open.insert(node.id, (node.clone(), dy.detach()));
-    }
-    while let Some((id, (node, dy))) = open.pop_last() {
-        let record = node.record.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let Some(Record { name, op, inputs }) = record else {
-            variables.insert(id, dy);
-            continue;
-        };
-        let need: Vec<bool> = inputs.iter().map(Option::is_some).collect();
-        let gradients = op.backward(&dy, &need)?;
-        for (input, gradient) in inputs.into_iter().zip(gradients) {
-            let Some(input) = input else { continue };
-            let gradient = gradient.ok_or_else(|| Error::NoBackward(name.to_string()))?;
-            accumulate(&mut open, input, gradient)?;
+    while let Some((id, (node, dy))) = walk.open.pop_last() {
+        match node.consume()? {
+            None => drop(variables.insert(id, dy)),
+            Some(record) => walk.step(record, dy)?,
         }
     }
     Ok(Gradients(variables))
 }
 
-fn accumulate(open: &mut BTreeMap<u64, (Arc<Node>, Tensor)>, node: Arc<Node>, gradient: Tensor) -> Result<()> {
-    let sum = match open.remove(&node.id) {
-        Some((_, other)) => other.add(&gradient)?,
-        None => gradient,
-    };
-    open.insert(node.id, (node, sum));
-    Ok(())
+/// The places that a gradient has come to and not passed yet, by id.
+#[derive(Default)]
+struct Walk {
+    open: BTreeMap<u64, (Arc<Node>, Tensor)>,
+}
+
+impl Walk {
+    fn step(&mut self, Record { step, inputs }: Record, dy: Tensor) -> Result<()> {
+        let (name, op) = match step {
+            Step::Op(name, op) => (name, op),
+            Step::Checkpoint(again) => {
+                let y = again.run(inputs, dy.shape())?;
+                return self.add(y.node, dy);
+            }
+        };
+        let need: Vec<bool> = inputs.iter().map(Option::is_some).collect();
+        let mut gradients = op.backward(&dy, &need)?;
+        drop(dy);
+        gradients.resize(inputs.len(), None);
+        for (input, gradient) in inputs.into_iter().zip(gradients) {
+            if input.is_some() {
+                self.add(input, gradient.ok_or_else(|| Error::NoBackward(name.to_string()))?)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds to the gradient of a place.
+    fn add(&mut self, node: Option<Arc<Node>>, gradient: Tensor) -> Result<()> {
+        let Some(node) = node else { return Ok(()) };
+        let sum = match self.open.remove(&node.id) {
+            Some((_, other)) => other.add(&gradient)?,
+            None => gradient,
+        };
+        self.open.insert(node.id, (node, sum));
+        Ok(())
+    }
 }

@@ -109,6 +109,21 @@ pub(super) async fn choose(instance: &wgpu::Instance, wanted: Option<&str>) -> R
     })
 }
 
+/// wgpu's backend that accepts everything and does nothing, with subgroups as devices of the class have them.
+pub(super) async fn idle(class: DeviceClass) -> Result<wgpu::Adapter> {
+    let mut descriptor = wgpu::InstanceDescriptor::new_without_display_handle();
+    descriptor.backends = wgpu::Backends::NOOP;
+    descriptor.backend_options.noop = wgpu::NoopBackendOptions {
+        enable: true,
+        limits: Some(wgpu::Limits::default()),
+        subgroup_min_size: Some(if class == DeviceClass::Software { 8 } else { 32 }),
+        ..Default::default()
+    };
+    let found = wgpu::Instance::new(descriptor).enumerate_adapters(wgpu::Backends::NOOP).await;
+    let none = || Error::NoAdapter("the recording device is not in this build (it needs a native target)".into());
+    found.into_iter().next().ok_or_else(none)
+}
+
 fn rank(kind: wgpu::DeviceType) -> u8 {
     match kind {
         wgpu::DeviceType::DiscreteGpu => 0,

@@ -87,7 +87,7 @@ impl Gpu {
         self.flush();
         let dead = lock(&self.0.pool).drain();
         let mut recorder = lock(&self.0.recorder);
-        dead.iter().for_each(|(id, _)| recorder.forget_buffer(*id));
+        dead.iter().for_each(|(id, _)| recorder.groups.forget_buffer(*id));
     }
 
     /// Bytes of device memory: (in use, kept for reuse).
@@ -146,7 +146,7 @@ impl Drop for Buffer {
         if let Some(raw) = self.raw.take() {
             let kept = lock(&self.gpu.0.pool).put(self.bytes, self.id, raw);
             if !kept {
-                lock(&self.gpu.0.recorder).forget_buffer(self.id);
+                lock(&self.gpu.0.recorder).groups.forget_buffer(self.id);
             }
         }
     }

@@ -56,9 +56,21 @@ pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Gpu {
     /// Opens the adapter that `options` ask for, with all the limits it has.
     pub async fn new(options: &GpuOptions) -> Result<Gpu> {
-        let instance = adapter::instance();
-        let adapter = adapter::choose(&instance, options.adapter.as_deref()).await?;
-        let features = wanted_features(&adapter, options);
+        let adapter = adapter::choose(&adapter::instance(), options.adapter.as_deref()).await?;
+        let report = AdapterReport::of(&adapter.get_info());
+        Gpu::open(&adapter, report, options).await
+    }
+
+    /// A device that records and computes nothing: what ops record on it is what they record on a real one of this
+    /// class, with the limits that every browser promises. It needs no driver. Reading gives zeros or what was uploaded.
+    pub async fn recording(class: DeviceClass, options: &GpuOptions) -> Result<Gpu> {
+        let adapter = adapter::idle(class).await?;
+        let report = AdapterReport { class, ..AdapterReport::of(&adapter.get_info()) };
+        Gpu::open(&adapter, report, options).await
+    }
+
+    async fn open(adapter: &wgpu::Adapter, report: AdapterReport, options: &GpuOptions) -> Result<Gpu> {
+        let features = wanted_features(adapter, options);
         let mut limits = adapter.limits();
         // One binding below 2 GiB keeps every element index within 32 bits and within what Vulkan and DX12 allow.
         let bound = options.max_binding.unwrap_or(u64::MAX).min((1 << 31) - 256) & !255;
@@ -76,11 +88,11 @@ impl Gpu {
         let (device, queue) = adapter
             .request_device(&descriptor)
             .await
-            .map_err(|e| Error::NoAdapter(format!("{} refuses a device: {e}", adapter.get_info().name)))?;
+            .map_err(|e| Error::NoAdapter(format!("{} refuses a device: {e}", report.name)))?;
         let fault = watch_faults(&device);
         let limits = Limits::of(&limits);
         let inner = Inner {
-            report: AdapterReport::of(&adapter.get_info()),
+            report,
             subgroup_size: match features.contains(wgpu::Features::SUBGROUP) {
                 true => adapter.get_info().subgroup_min_size,
                 false => 0,
@@ -114,6 +126,11 @@ impl Gpu {
     /// What kind of device this is.
     pub fn class(&self) -> DeviceClass {
         self.0.report.class
+    }
+
+    /// Whether recorded work runs; not on a device of [`Gpu::recording`].
+    pub fn computes(&self) -> bool {
+        self.0.report.backend != "Noop"
     }
 
     /// Whether kernels may use subgroup operations.

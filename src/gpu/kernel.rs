@@ -4,6 +4,7 @@ use super::buffer::Binding;
 use super::device::Gpu;
 use super::specialise::{Changes, Knob, specialise};
 use crate::Result;
+use std::borrow::Cow;
 
 /// A WGSL file with one entry point of the same name.
 pub struct Kernel {
@@ -13,13 +14,29 @@ pub struct Kernel {
     pub source: &'static str,
 }
 
-/// A kernel with its knobs turned.
-#[derive(Clone)]
+/// A kernel with its knobs turned: the key of its pipeline. It is made afresh for every run, so making and hashing one is
+/// cheap; what takes longer, such as a rendered hook, its owner keeps.
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Variant {
     /// The kernel.
     pub kernel: &'static Kernel,
     /// What differs from the file.
     pub changes: Changes,
+}
+
+/// Kernels have different names.
+impl PartialEq for Kernel {
+    fn eq(&self, other: &Kernel) -> bool {
+        self.name == other.name
+    }
+}
+
+impl Eq for Kernel {}
+
+impl std::hash::Hash for Kernel {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        self.name.hash(state);
+    }
 }
 
 impl Kernel {
@@ -68,8 +85,8 @@ impl Variant {
     }
 
     /// Lets the hook function return this WGSL expression.
-    pub fn hook(mut self, expression: Option<String>) -> Self {
-        self.changes.hook = expression;
+    pub fn hook(mut self, expression: Option<impl Into<Cow<'static, str>>>) -> Self {
+        self.changes.hook = expression.map(Into::into);
         self
     }
 
@@ -78,12 +95,13 @@ impl Variant {
         specialise(self.kernel.name, self.kernel.source, &self.changes)
     }
 
-    /// Name with the knobs, as profiles and recordings show it.
+    /// Name with the knobs and the hook, as profiles and recordings show it.
     pub fn label(&self) -> String {
         let knobs = self.changes.knobs.iter().map(|(name, value)| format!("{name}={value}"));
         let imports = self.changes.imports.iter().map(|(_, path)| path.trim_start_matches("lib/").replace(".wgsl", ""));
         let blocks = self.changes.enabled.iter().map(|b| b.to_string());
-        let parts: Vec<String> = knobs.chain(imports).chain(blocks).collect();
+        let hook = self.changes.hook.iter().map(|hook| hook.to_string());
+        let parts: Vec<String> = knobs.chain(imports).chain(blocks).chain(hook).collect();
         if parts.is_empty() {
             self.kernel.name.to_string()
         } else {

@@ -4,8 +4,10 @@
 //! WGSL file that [`Variant`] specialises and runs. Running only records; work is submitted on a flush.
 
 mod adapter;
+mod bind_groups;
 mod buffer;
 mod device;
+mod hash;
 mod kernel;
 mod pipeline;
 mod pool;

@@ -1,8 +1,9 @@
 //! Compute pipelines, compiled once for each variant.
 
 use super::device::{Gpu, lock};
+use super::hash::FastMap;
 use super::kernel::Variant;
-use super::specialise::{self, Changes};
+use super::specialise;
 use crate::{Error, Result};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -23,7 +24,7 @@ pub(super) struct StorageLayout {
 }
 
 pub(super) struct Pipelines {
-    compiled: HashMap<(&'static str, Changes), Arc<Pipeline>>,
+    compiled: FastMap<Variant, Arc<Pipeline>>,
     layouts: HashMap<Vec<(u32, bool)>, Arc<StorageLayout>>,
     pub uniform_layout: wgpu::BindGroupLayout,
 }
@@ -33,7 +34,7 @@ impl Pipelines {
         let entry = entry(0, wgpu::BufferBindingType::Uniform, true);
         let uniform_layout = device
             .create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor { label: Some("params"), entries: &[entry] });
-        Pipelines { compiled: HashMap::new(), layouts: HashMap::new(), uniform_layout }
+        Pipelines { compiled: FastMap::default(), layouts: HashMap::new(), uniform_layout }
     }
 
     fn layout(&mut self, device: &wgpu::Device, slots: Vec<(u32, bool)>) -> Arc<StorageLayout> {
@@ -65,8 +66,7 @@ impl Gpu {
     /// The pipeline of a variant, compiled on first use.
     pub(super) fn pipeline(&self, variant: &Variant) -> Result<Arc<Pipeline>> {
         let mut pipelines = lock(&self.0.pipelines);
-        let key = (variant.kernel.name, variant.changes.clone());
-        if let Some(found) = pipelines.compiled.get(&key) {
+        if let Some(found) = pipelines.compiled.get(variant) {
             return Ok(found.clone());
         }
         let text = variant.text()?;
@@ -81,7 +81,7 @@ impl Gpu {
         let layout = pipelines.layout(&self.0.device, slots);
         let raw = self.compile(variant, &text, &layout, &pipelines.uniform_layout)?;
         let pipeline = Arc::new(Pipeline { label: variant.label(), raw, layout });
-        pipelines.compiled.insert(key, pipeline.clone());
+        pipelines.compiled.insert(variant.clone(), pipeline.clone());
         Ok(pipeline)
     }
 
@@ -122,8 +122,8 @@ impl Gpu {
         Ok(raw)
     }
 
-    /// Every variant compiled so far: kernel name and changes.
-    pub fn compiled_variants(&self) -> Vec<(&'static str, Changes)> {
+    /// Every variant compiled so far.
+    pub fn compiled_variants(&self) -> Vec<Variant> {
         lock(&self.0.pipelines).compiled.keys().cloned().collect()
     }
 }

@@ -3,11 +3,11 @@
 //! A freed buffer is reusable at once, because recorded work runs in order. Handing out the last one first makes a
 //! repeated step get the same buffers in the same order, so its bind groups are found again.
 
-use std::collections::HashMap;
+use super::hash::FastMap;
 
 #[derive(Default)]
 pub(super) struct Pool {
-    free: HashMap<u64, Vec<(u64, wgpu::Buffer)>>,
+    free: FastMap<u64, Vec<(u64, wgpu::Buffer)>>,
     free_bytes: u64,
     bound: u64,
     in_use: u64,

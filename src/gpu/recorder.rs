@@ -1,11 +1,12 @@
 //! The recorder: dispatches are kept as data and submitted together, in one compute pass.
 
+use super::bind_groups::BindGroups;
 use super::buffer::Binding;
 use super::device::{Gpu, Limits, lock};
-use super::pipeline::{Pipeline, StorageLayout};
+use super::hash::FastSet;
+use super::pipeline::Pipeline;
 use super::profile::Profiler;
 use crate::{Error, Result};
-use std::collections::HashMap;
 use std::sync::Arc;
 
 /// Bytes of one uniform slot, which bounds the size of a kernel's parameters.
@@ -18,8 +19,6 @@ type Outcome = std::pin::Pin<Box<dyn Future<Output = Option<wgpu::Error>>>>;
 #[cfg(not(target_arch = "wasm32"))]
 type Outcome = std::pin::Pin<Box<dyn Future<Output = Option<wgpu::Error>> + Send>>;
 
-type GroupKey = (u32, Vec<(u64, u64, u64)>);
-
 pub(super) struct Recorder {
     pending: Vec<Recorded>,
     work: f64,
@@ -27,9 +26,8 @@ pub(super) struct Recorder {
     uniform_buffer: wgpu::Buffer,
     uniform_group: Option<wgpu::BindGroup>,
     stride: u64,
-    groups: HashMap<GroupKey, wgpu::BindGroup>,
-    groups_of: HashMap<u64, Vec<GroupKey>>,
-    pending_buffers: std::collections::HashSet<u64>,
+    pub groups: BindGroups,
+    pending_buffers: FastSet<u64>,
     /// Error scopes whose outcome the platform has not told yet.
     pub unsettled: Vec<(String, Outcome)>,
     log: Option<Vec<RecordedDispatch>>,
@@ -79,8 +77,7 @@ impl Recorder {
             uniform_buffer,
             uniform_group: None,
             stride,
-            groups: HashMap::new(),
-            groups_of: HashMap::new(),
+            groups: BindGroups::default(),
             pending_buffers: Default::default(),
             unsettled: Vec::new(),
             log: None,
@@ -91,38 +88,6 @@ impl Recorder {
     /// Whether work that is not submitted yet touches the buffer.
     pub fn uses(&self, buffer: u64) -> bool {
         self.pending_buffers.contains(&buffer)
-    }
-
-    /// Drops the bind groups of a buffer that is gone.
-    pub fn forget_buffer(&mut self, buffer: u64) {
-        for key in self.groups_of.remove(&buffer).unwrap_or_default() {
-            self.groups.remove(&key);
-        }
-    }
-
-    fn group(&mut self, device: &wgpu::Device, layout: &StorageLayout, bindings: &[Binding]) -> wgpu::BindGroup {
-        let key: GroupKey = (layout.id, bindings.iter().map(|b| (b.buffer.id(), b.offset, b.size)).collect());
-        if let Some(group) = self.groups.get(&key) {
-            return group.clone();
-        }
-        let entries: Vec<_> = (layout.slots.iter().zip(bindings))
-            .map(|(&(number, _), b)| wgpu::BindGroupEntry {
-                binding: number,
-                resource: wgpu::BindingResource::Buffer(wgpu::BufferBinding {
-                    buffer: b.buffer.raw(),
-                    offset: b.offset,
-                    size: std::num::NonZeroU64::new(b.size),
-                }),
-            })
-            .collect();
-        let group = device.create_bind_group(&wgpu::BindGroupDescriptor {
-            label: None,
-            layout: &layout.raw,
-            entries: &entries,
-        });
-        bindings.iter().for_each(|b| self.groups_of.entry(b.buffer.id()).or_default().push(key.clone()));
-        self.groups.insert(key, group.clone());
-        group
     }
 }
 
@@ -142,7 +107,7 @@ impl Gpu {
             let bindings = bindings.iter().map(|b| b.size).collect();
             log.push(RecordedDispatch { kernel: pipeline.label.clone(), grid, bindings, work });
         }
-        let group = recorder.group(&self.0.device, &pipeline.layout, bindings);
+        let group = recorder.groups.get(&self.0.device, &pipeline.layout, bindings);
         let uniform = recorder.uniforms.len() as u32;
         let next = recorder.uniforms.len() + recorder.stride as usize;
         recorder.uniforms.extend_from_slice(params);
@@ -225,12 +190,15 @@ impl Gpu {
         match &mut recorder.profiler {
             None => {
                 let mut pass = encoder.begin_compute_pass(&Default::default());
-                recorder.pending.iter().for_each(|d| d.encode(&mut pass, uniform_group));
+                let mut last = None;
+                for dispatch in &recorder.pending {
+                    dispatch.encode(&mut pass, uniform_group, last.replace(dispatch));
+                }
             }
             Some(profiler) => {
                 for (i, dispatch) in recorder.pending.iter().enumerate() {
                     let mut pass = encoder.begin_compute_pass(&profiler.pass(i as u32));
-                    dispatch.encode(&mut pass, uniform_group);
+                    dispatch.encode(&mut pass, uniform_group, None);
                 }
                 profiler.resolve(&self.0.device, &mut encoder, &recorder.pending);
             }
@@ -250,6 +218,11 @@ impl Gpu {
         self.0.device.create_bind_group(&wgpu::BindGroupDescriptor { label: None, layout, entries: &entries })
     }
 
+    /// Number of bind groups kept for reuse.
+    pub fn cached_bind_groups(&self) -> usize {
+        lock(&self.0.recorder).groups.len()
+    }
+
     /// Starts to keep a list of what is recorded.
     pub fn start_log(&self) {
         lock(&self.0.recorder).log = Some(Vec::new());
@@ -262,9 +235,14 @@ impl Gpu {
 }
 
 impl Recorded {
-    fn encode(&self, pass: &mut wgpu::ComputePass, uniform_group: &wgpu::BindGroup) {
-        pass.set_pipeline(&self.pipeline.raw);
-        pass.set_bind_group(0, &self.group, &[]);
+    /// `last` is the dispatch before it in the same pass, whose settings are still there.
+    fn encode(&self, pass: &mut wgpu::ComputePass, uniform_group: &wgpu::BindGroup, last: Option<&Recorded>) {
+        if last.is_none_or(|last| !Arc::ptr_eq(&last.pipeline, &self.pipeline)) {
+            pass.set_pipeline(&self.pipeline.raw);
+        }
+        if last.is_none_or(|last| last.group != self.group) {
+            pass.set_bind_group(0, &self.group, &[]);
+        }
         pass.set_bind_group(1, uniform_group, &[self.uniform]);
         let [x, y, z] = self.grid;
         pass.dispatch_workgroups(x, y, z);

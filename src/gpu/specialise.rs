@@ -8,6 +8,7 @@
 //! - rejects names that the file does not have.
 
 use crate::{Error, Result};
+use std::borrow::Cow;
 use std::collections::HashSet;
 
 /// What to change in a shader file.
@@ -20,7 +21,7 @@ pub struct Changes {
     /// Enabled `//@if` blocks.
     pub enabled: Vec<&'static str>,
     /// Expression that the hook function returns.
-    pub hook: Option<String>,
+    pub hook: Option<Cow<'static, str>>,
 }
 
 /// The value of a knob.

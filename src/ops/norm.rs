@@ -61,7 +61,7 @@ impl Width {
 
     /// Sets the hook that sums the elements of a V.
     fn total(self, variant: Variant) -> Variant {
-        variant.hook(Some(["v", "v.x + v.y", "v.x + v.y + v.z + v.w"][self as usize].into()))
+        variant.hook(Some(["v", "v.x + v.y", "v.x + v.y + v.z + v.w"][self as usize]))
     }
 }
 

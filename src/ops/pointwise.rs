@@ -6,6 +6,7 @@
 
 use super::case::{Array, OpCase, operand};
 use super::expr::Expr;
+use super::matmul::Activation;
 use crate::autograd::Backward;
 use crate::gpu::{DeviceClass, Kernel, Variant};
 use crate::tensor::{DType, Shape, Tensor};
@@ -30,9 +31,18 @@ pub struct Pointwise {
 
 /// An expression as it is compiled, and which tensors and scalars of the op are its own.
 struct Fused {
-    expr: Expr,
+    form: Form,
     inputs: Vec<usize>,
     params: Vec<usize>,
+}
+
+/// What there is to do for an expression.
+enum Form {
+    Constant(f32),
+    /// The first input as it is, unless it broadcasts.
+    Same([Variant; 2]),
+    /// Dense and strided kernel. They are made once: rendering the WGSL takes longer than recording the dispatch.
+    Kernel([Variant; 2]),
 }
 
 #[repr(C)]
@@ -76,7 +86,7 @@ impl Pointwise {
     /// Every variant that the op and its gradients ask for.
     pub fn variants(&self) -> Vec<Variant> {
         let all = std::iter::once(&self.forward).chain(&self.gradients);
-        all.flat_map(|fused| [true, false].map(|strided| variant(&fused.expr, strided))).collect()
+        all.filter_map(Fused::kernels).flatten().cloned().collect()
     }
 }
 
@@ -89,17 +99,32 @@ fn variant(expr: &Expr, strided: bool) -> Variant {
 impl Fused {
     fn new(expr: &Expr) -> Fused {
         let (expr, inputs, params) = expr.renumbered();
-        Fused { expr, inputs, params }
+        let kernels = || [false, true].map(|strided| variant(&expr, strided));
+        let form = match expr.constant() {
+            Some(value) => Form::Constant(value),
+            None if expr == Expr::input(0) => Form::Same(kernels()),
+            None => Form::Kernel(kernels()),
+        };
+        Fused { form, inputs, params }
+    }
+
+    fn kernels(&self) -> Option<&[Variant; 2]> {
+        match &self.form {
+            Form::Constant(_) => None,
+            Form::Same(kernels) | Form::Kernel(kernels) => Some(kernels),
+        }
     }
 
     /// The value over `shape`, to which all `operands` broadcast.
     fn run(&self, name: &str, operands: &[&Tensor], scalars: &[f32], shape: Shape) -> Result<Tensor> {
         let gpu = operands[0].gpu();
         let inputs: Vec<&Tensor> = self.inputs.iter().map(|&i| operands[i]).collect();
-        let first = match (self.expr.constant(), inputs.first()) {
-            (Some(value), _) => return super::fill::full(gpu, shape, value),
-            (None, Some(only)) if self.expr == Expr::input(0) && only.shape() == shape => return Ok(only.detach()),
-            (None, Some(first)) if inputs.len() <= Expr::MAX_INPUTS => *first,
+        let (first, kernels) = match (&self.form, inputs.first()) {
+            (Form::Constant(value), _) => return super::fill::full(gpu, shape, *value),
+            (Form::Same(_), Some(only)) if only.shape() == shape => return Ok(only.detach()),
+            (Form::Same(kernels) | Form::Kernel(kernels), Some(first)) if inputs.len() <= Expr::MAX_INPUTS => {
+                (*first, kernels)
+            }
             _ => {
                 return Err(Error::Input(format!(
                     "{name} reads {} tensors, not 1 to {}",
@@ -112,7 +137,7 @@ impl Fused {
         // A tensor that broadcasts and has as many elements has them in the same order.
         let full = |x: &Tensor| x.len() == y.len();
         let strided = !inputs.iter().all(|x| full(x));
-        let variant = variant(&self.expr, strided);
+        let variant = &kernels[usize::from(strided)];
         let mut params = Params::new(shape, &inputs);
         for (slot, &i) in params.scalars.iter_mut().zip(&self.params) {
             *slot = scalars.get(i).copied().unwrap_or(0.0);
@@ -154,7 +179,9 @@ fn steps(class: DeviceClass, count: usize) -> usize {
 fn common_shape(name: &str, inputs: &[&Tensor]) -> Result<Shape> {
     let mut shape = Shape::new(&[]);
     for (i, x) in inputs.iter().enumerate() {
-        x.expect_dtype(&format!("{name} input {i}"), DType::F32)?;
+        if x.dtype() != DType::F32 {
+            x.expect_dtype(&format!("{name} input {i}"), DType::F32)?;
+        }
         shape = shape.broadcast(&x.shape()).ok_or_else(|| Error::Shape {
             op: name.to_string(),
             operand: format!("input {i}"),
@@ -206,8 +233,8 @@ impl Backward for PointwiseBackward {
         let operands: Vec<&Tensor> = inputs.chain([dy]).collect();
         let gradient = |i: usize| {
             let fused = &self.op.gradients[i];
-            match fused.expr.constant() {
-                Some(0.0) => super::fill::zeros(dy.gpu(), self.shapes[i]),
+            match fused.form {
+                Form::Constant(0.0) => super::fill::zeros(dy.gpu(), self.shapes[i]),
                 _ => fused.run(self.op.name, &operands, &self.scalars, dy.shape())?.sum_to(self.shapes[i]),
             }
         };
@@ -297,6 +324,14 @@ pointwise_ops! {
     mix3(a, b, c; p, q, r) = a * p + b * q + c * r;
     /// p·a + q·b + r·c + s·d
     mix4(a, b, c, d; p, q, r, s) = a * p + b * q + c * r + d * s;
+}
+
+impl Activation {
+    /// The function as the hook of a shader, rendered once: `variant.hook(activation.map(Activation::hook))`.
+    pub fn hook(self) -> &'static str {
+        static HOOKS: LazyLock<[String; 3]> = LazyLock::new(|| Activation::ALL.map(|f| f.expr().wgsl()));
+        &HOOKS[self as usize]
+    }
 }
 
 impl Tensor {

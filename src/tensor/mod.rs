@@ -117,7 +117,7 @@ impl Tensor {
     }
 
     /// The memory as a kernel sees it.
-    pub(crate) fn bind(&self) -> Binding<'_> {
+    pub fn bind(&self) -> Binding<'_> {
         Binding { buffer: &self.buffer, offset: self.offset, size: padded(self.dtype.bytes(self.len())) }
     }
 

@@ -1,7 +1,10 @@
 //! One device for all tests of a binary, so that every pipeline compiles once.
 #![allow(dead_code, clippy::unwrap_used, clippy::panic)]
 
-use dreamllm::gpu::{Gpu, GpuOptions};
+pub mod blocks;
+pub mod host_time;
+
+use dreamllm::gpu::{DeviceClass, Gpu, GpuOptions};
 use std::path::PathBuf;
 use std::sync::OnceLock;
 
@@ -23,6 +26,11 @@ pub fn weak_gpu() -> &'static Gpu {
 /// A device opened with options.
 pub fn open(options: &GpuOptions) -> Gpu {
     pollster::block_on(Gpu::new(options)).unwrap_or_else(|e| panic!("{e}"))
+}
+
+/// A device that records and computes nothing, for which no driver is needed.
+pub fn recording(class: DeviceClass) -> Gpu {
+    pollster::block_on(Gpu::recording(class, &GpuOptions::default())).unwrap_or_else(|e| panic!("{e}"))
 }
 
 /// The tiny checkpoint with its recordings.

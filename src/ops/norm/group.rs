@@ -234,7 +234,7 @@ fn chunks_variant(width: Width) -> Variant {
 }
 
 fn variant(width: Width, activation: Option<Activation>) -> Variant {
-    width.set(GROUP_NORM.plain()).hook(activation.map(|f| f.expr().wgsl()))
+    width.set(GROUP_NORM.plain()).hook(activation.map(Activation::hook))
 }
 
 /// Every variant.
