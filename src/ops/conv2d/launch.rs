@@ -190,7 +190,7 @@ fn variant(form: &Form) -> Variant {
         .import("WEIGHT", weight_format(form.w_dtype, form.w_quads))
         .enable("BIAS", form.bias)
         .enable("RESIDUAL", form.residual)
-        .hook(form.activation.map(|f| f.expr().wgsl()))
+        .hook(form.activation.map(Activation::hook))
 }
 
 /// Every variant.
