@@ -205,6 +205,10 @@ pub fn cases() -> Vec<OpCase> {
         (70, 33, &[150], DType::F32),
         (200, 16, &[130], DType::F16),
         (4, 4, &[0], DType::F32),
+        (9, 32, &[11], DType::Q8),
+        (200, 96, &[130], DType::Q8),
+        (9, 32, &[2, 5], DType::Q4),
+        (400, 96, &[130], DType::Q4),
     ] {
         let operands = vec![operand(&[v, c]).dtype(dtype), operand(ids).dtype(DType::U32).range(0.0, v as f64)];
         let oracle = move |x: &[Array]| {
@@ -223,13 +227,13 @@ pub fn cases() -> Vec<OpCase> {
             .tolerance(1e-6),
     );
     all.extend([(5, 4, 3), (9, 7, 2), (3, 8, 1), (64, 36, 20)].map(|(r, c, n)| put_case(r, c, n)));
-    all.extend([DType::F32, DType::F16].map(bad_ids_case));
+    all.extend([DType::F32, DType::F16, DType::Q8].map(bad_ids_case));
     all
 }
 
 /// Ids beyond the table give rows of NaN, which lose against a column that is lower than any value.
 fn bad_ids_case(dtype: DType) -> OpCase {
-    let (v, c, n) = (5, 4, 12);
+    let (v, c, n) = (5, 4usize.next_multiple_of(dtype.row_multiple()), 12);
     let run = move |x: &[Tensor]| {
         let low = super::fill::full(x[0].gpu(), [n, 1], -9.0)?;
         super::select::argmax(&super::layout::concat(&[&embedding(&x[0], &x[1])?, &low], 1)?)

@@ -32,7 +32,7 @@ pub struct StageReport {
     pub bound: f64,
     /// How it ended.
     pub verdict: Verdict,
-    /// What failed, or what is missing.
+    /// What failed, what is missing, or what is good to know.
     pub notes: Vec<String>,
 }
 
@@ -90,13 +90,38 @@ impl Check {
         let off = |(g, w): (&f32, &f32)| (f64::from(*g) - f64::from(*w)).abs() / scale;
         // NaN is further off than anything.
         let worst = got.iter().zip(want).map(off).fold(0f64, |m, e| if e.is_nan() { f64::INFINITY } else { m.max(e) });
-        if worst >= self.report.worst {
-            self.report.worst = worst;
+        self.off_by(name, worst, bound);
+    }
+
+    /// Takes note of an error that was computed elsewhere.
+    fn off_by(&mut self, name: &str, error: f64, bound: f64) {
+        if error >= self.report.worst {
+            self.report.worst = error;
             self.report.worst_at = name.to_string();
         }
-        if worst > bound {
-            self.fail(format!("{name} is off by {worst:.1e}, bound {bound:.0e}"));
+        if error > bound {
+            self.fail(format!("{name} is off by {error:.1e}, bound {bound:.0e}"));
         }
+    }
+
+    /// Compares choices with the scores that would make them, `[choice][candidate]`: a choice may score below the best
+    /// candidate by the stage's bound of the largest score.
+    pub fn choices(&mut self, name: &str, scores: &[f32], chosen: &[u32]) {
+        self.report.compared += 1;
+        let candidates = scores.len() / chosen.len().max(1);
+        let scale = scores.iter().fold(1e-12, |m, x| f64::from(x.abs()).max(m));
+        let short = |(scores, &id): (&[f32], &u32)| {
+            let best = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+            scores.get(id as usize).map_or(f64::INFINITY, |score| f64::from(best - score) / scale)
+        };
+        let worst = scores.chunks(candidates.max(1)).zip(chosen).map(short);
+        let worst = worst.fold(0f64, |m, e| if e.is_nan() { f64::INFINITY } else { m.max(e) });
+        self.off_by(name, worst, self.report.bound);
+    }
+
+    /// Adds something that is good to know, whatever the verdict.
+    pub fn note(&mut self, text: String) {
+        self.report.notes.push(text);
     }
 
     /// Compares bytes; `levels` may lie between them.

@@ -30,7 +30,8 @@ fn kind_of(class: &str) -> Option<SamplerKind> {
 
 pub(super) async fn schedulers(bench: &Bench<'_>) -> Result<Vec<StageReport>> {
     let golden = bench.golden("schedulers")?;
-    let mut check = bench.check("schedulers", bench.bounds.pipeline);
+    // No weights take part.
+    let mut check = bench.check("schedulers", 1e-3);
     let schedule = NoiseSchedule::new(&bench.folder.scheduler_config)?;
     check.floats_within("alphas_cumprod", schedule.alphas_cumprod(), &golden.get("alphas_cumprod")?.data, 1e-6);
     add_noise(bench, &mut check, &golden, &schedule).await?;
@@ -181,8 +182,7 @@ async fn draw(
     let unit = clamp(&mix(&pixels, &Tensor::from_f32(&model.gpu, &[1.0], [1])?, 0.5, 0.5)?, 0.0, 1.0)?;
     check.tensor(&format!("{name}: image"), &unit, &golden.get(&format!("{name}.image_0_1"))?.channels_last()).await?;
     let drawn: Vec<u8> = pictures(&pixels).await?.into_iter().flat_map(|picture| picture.pixels).collect();
-    // 5e-3 of the range is a little more than one level.
-    let levels = if bench.format == crate::nn::WeightFormat::F32 { 1 } else { 2 };
+    let levels = (255.0 * bench.bounds.pipeline).ceil() as u8;
     check.bytes(&format!("{name}: pixels"), &drawn, &golden.bytes(&format!("{name}.image_u8"))?, levels);
     Ok(())
 }
