@@ -41,9 +41,9 @@ enum Format {
     F32,
     /// 16 bits; half the memory, an error of about 1e-3.
     F16,
-    /// 8.5 bits: a quarter of the memory, an error of about 1e-2.
+    /// 8.5 bits: about a quarter of the memory, an error of about 2e-2.
     Q8,
-    /// 4.5 bits: a seventh of the memory, an error of about 1e-1.
+    /// 4.5 bits: a seventh of the memory, an error of about 3e-1.
     Q4,
 }
 

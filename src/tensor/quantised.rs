@@ -215,6 +215,15 @@ mod tests {
     }
 
     #[test]
+    fn pieces_of_whole_units_join() {
+        let values = normal(256 * 3 + 40);
+        for dtype in [DType::Q8, DType::Q4] {
+            let pieces = [&values[..512], &values[512..]].map(|piece| quantise(piece, dtype));
+            assert_eq!(pieces.concat(), quantise(&values, dtype));
+        }
+    }
+
+    #[test]
     fn odd_blocks() {
         for dtype in [DType::Q8, DType::Q4] {
             assert_eq!(round_trip(&[0.0; 40], dtype), [0.0; 40]);

@@ -120,7 +120,7 @@ async fn incremental(
 
 pub(super) async fn generate(bench: &Bench<'_>) -> Result<Vec<StageReport>> {
     let golden = bench.golden("generate")?;
-    let mut check = bench.check("generate (greedy)", bench.bounds.choice);
+    let mut check = bench.check("generate (greedy)", bench.bounds.choice.unwrap_or(0.0));
     let mut beams = 0;
     for case in list(&golden.json["cases"]) {
         if case["kwargs"]["num_beams"].as_u64().unwrap_or(1) > 1 {
@@ -166,7 +166,7 @@ async fn generation(bench: &Bench<'_>, check: &mut Check, case: &Value) -> Resul
         pad: config.pad_token_id.unwrap_or(eos),
     };
     let written = greedy(bench.model, &context, stop, |_| Ok(())).await?;
-    if bench.bounds.choice > 0.0 {
+    if bench.bounds.choice.is_some() {
         let pairs = || written.iter().flatten().zip(want.iter().flatten());
         let same = pairs().filter(|(a, b)| a == b).count();
         let all = want.iter().flatten().count();
