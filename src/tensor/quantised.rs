@@ -167,8 +167,9 @@ mod tests {
             let bits = (bits ^ (bits >> 29)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
             ((bits ^ (bits >> 32)) >> 11) as f64 / (1u64 << 53) as f64
         };
-        let pair =
-            |i: usize| (-2.0 * uniform(2 * i).max(1e-300).ln()).sqrt() * (6.283185307 * uniform(2 * i + 1)).cos();
+        let pair = |i: usize| {
+            (-2.0 * uniform(2 * i).max(1e-300).ln()).sqrt() * (std::f64::consts::TAU * uniform(2 * i + 1)).cos()
+        };
         (0..count).map(|i| pair(i) as f32).collect()
     }
 
