@@ -5,9 +5,10 @@ mod common;
 
 use common::{gpu, open, recording, weak_gpu};
 use dreamllm::gpu::{DeviceClass, GpuOptions};
-use dreamllm::ops::layout::slice;
+use dreamllm::ops::layout::{permute, slice};
 use dreamllm::ops::matmul::{Epilogue, linear, matmul};
 use dreamllm::ops::pointwise::{scale, silu};
+use dreamllm::tensor::DType;
 use dreamllm::{Error, Tensor, autograd};
 
 fn read(x: &Tensor) -> Vec<f32> {
@@ -156,4 +157,29 @@ fn threads_may_record_at_once() {
             });
         }
     });
+}
+
+#[test]
+fn quantised_tensors_refuse_what_would_be_wrong() {
+    let gpu = gpu();
+    let q8 = |shape: &[usize]| Tensor::from_q8(gpu, &vec![0.5; shape.iter().product()], shape).unwrap();
+    let x = Tensor::from_f32(gpu, &[1.0; 64], [1, 64]).unwrap();
+    let refused = |result: dreamllm::Result<Tensor>, word: &str| {
+        let error = result.unwrap_err().to_string();
+        assert!(error.contains(word), "{error}");
+    };
+    // A gradient of the weight, at the latest when it is recorded.
+    refused(matmul(&x, &q8(&[3, 64]).variable(), false, true), "gradient");
+    // Rows that end within a block.
+    refused(matmul(&Tensor::from_f32(gpu, &[1.0; 48], [1, 48]).unwrap(), &q8(&[3, 48]), false, true), "multiple of 32");
+    // A product that would read the blocks as floats, on either side.
+    refused(matmul(&q8(&[3, 64]), &x, false, true), "f32");
+    refused(q8(&[64]).add(&x), "f32");
+    // Copies, and parts that begin within a unit; parts that begin where a binding can are views.
+    refused(permute(&q8(&[4, 64]), &[1, 0]), "blocks");
+    refused(slice(&q8(&[4, 64]), 0, 1, 2), "blocks");
+    let part = slice(&q8(&[130, 64]), 0, 64, 66).unwrap();
+    assert_eq!(pollster::block_on(part.read_f32()).unwrap().len(), 66 * 64);
+    assert!(Tensor::from_blocks(gpu, &[0; 272], [256], DType::Q4).is_err());
+    assert!(Tensor::from_blocks(gpu, &[0; 1024], [256], DType::F32).is_err());
 }

@@ -4,8 +4,13 @@
 
 mod common;
 
-use common::gpu;
-use dreamllm::ops::{self, case::OpCase};
+use common::{gpu, open};
+use dreamllm::gpu::GpuOptions;
+use dreamllm::ops::{
+    self,
+    case::{OpCase, Operand},
+};
+use dreamllm::tensor::DType;
 
 fn check(test: impl Fn(&OpCase) -> dreamllm::Result<()>) {
     let wanted = std::env::var("DREAMLLM_CASES").unwrap_or_default();
@@ -23,4 +28,24 @@ fn values() {
 #[test]
 fn gradients() {
     check(|case| pollster::block_on(case.check_gradient(gpu())).map(|_| ()));
+}
+
+/// Weights that are cut must begin where a binding can and where a unit of blocks does.
+#[test]
+fn quantised_weights_over_the_binding_limit() {
+    let limit = 16 << 10;
+    let gpu = open(&GpuOptions { max_binding: Some(limit), ..GpuOptions::from_env().unwrap() });
+    let quantised = |case: &OpCase| case.operands.iter().any(|o| matches!(o.dtype, DType::Q8 | DType::Q4));
+    let is_cut = |case: &OpCase| {
+        let bytes = |o: &Operand| o.dtype.bytes(o.shape.iter().product());
+        let cut = |o: &Operand| o.dtype != DType::F32 && bytes(o) > limit;
+        case.operands.iter().any(cut) && case.operands.iter().all(|o| cut(o) || bytes(o) < limit / 2)
+    };
+    let cases: Vec<OpCase> = ops::cases().into_iter().filter(|case| quantised(case) && is_cut(case)).collect();
+    for op in ["matmul", "conv2d", "embedding"] {
+        assert!(cases.iter().filter(|case| case.op == op).count() >= 2, "no cut {op} cases");
+    }
+    for case in cases {
+        pollster::block_on(case.check_value(&gpu)).unwrap();
+    }
 }

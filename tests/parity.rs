@@ -52,6 +52,13 @@ fn f16_weights_stay_within_their_bound() {
     passes(gpu(), WeightFormat::F16);
 }
 
+#[test]
+fn quantised_weights_stay_within_their_bounds() {
+    for format in [WeightFormat::Q8, WeightFormat::Q4] {
+        passes(gpu(), format);
+    }
+}
+
 /// A wrong epsilon moves a normalised tensor by a few millionths: less than the bounds of `verify`, more than the rounding of
 /// the tensors that are recorded right behind a norm.
 #[test]

@@ -2,7 +2,7 @@
 
 use super::{Output, check_interrupt, device};
 use crate::Result;
-use crate::verify::{StageReport, Verdict, verify};
+use crate::verify::{Measure, StageReport, Verdict, verify};
 use clap::Args;
 use std::path::PathBuf;
 
@@ -35,6 +35,9 @@ impl VerifyArguments {
         } else {
             let count = |verdict| reports.iter().filter(|report| report.verdict == verdict).count();
             let (ok, bad, open) = (count(Verdict::Passed), count(Verdict::Failed), count(Verdict::NotImplemented));
+            if reports.iter().any(|report| report.measure == Measure::RootMeanSquare) {
+                say!("errors of tensors are root mean squares, relative to that of the tensor");
+            }
             say!("{ok} stages passed, {bad} failed, {open} not implemented");
         }
         device.close(&gpu).await?;

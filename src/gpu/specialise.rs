@@ -66,6 +66,8 @@ pub const LIBRARY: &[(&str, &str)] = &[
     ("lib/reduce.wgsl", include_str!("../../shaders/lib/reduce.wgsl")),
     ("lib/weight_f32.wgsl", include_str!("../../shaders/lib/weight_f32.wgsl")),
     ("lib/weight_f32_any.wgsl", include_str!("../../shaders/lib/weight_f32_any.wgsl")),
+    ("lib/weight_q8.wgsl", include_str!("../../shaders/lib/weight_q8.wgsl")),
+    ("lib/weight_q4.wgsl", include_str!("../../shaders/lib/weight_q4.wgsl")),
     ("lib/weight_f16.wgsl", include_str!("../../shaders/lib/weight_f16.wgsl")),
     ("lib/input_f32.wgsl", include_str!("../../shaders/lib/input_f32.wgsl")),
     ("lib/input_f32_any.wgsl", include_str!("../../shaders/lib/input_f32_any.wgsl")),

@@ -64,7 +64,7 @@ async fn next_tokens(model: &DreamLlm, hidden: &Tensor) -> Result<Vec<u32>> {
 }
 
 /// Positions that count real tokens only (1 at padding, as transformers' `generate`), and the next one of every row.
-fn positions_of(real: &[bool], width: usize) -> (Vec<u32>, Vec<u32>) {
+pub(crate) fn positions_of(real: &[bool], width: usize) -> (Vec<u32>, Vec<u32>) {
     let mut positions = Vec::with_capacity(real.len());
     let mut next = Vec::new();
     for row in real.chunks(width.max(1)) {

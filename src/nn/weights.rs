@@ -4,11 +4,10 @@
 //! converted and uploaded in pieces, so host memory stays near one piece however large the tensor is.
 
 use crate::gpu::Gpu;
-use crate::tensor::{DType, Shape, Tensor};
+use crate::tensor::{DType, Shape, Tensor, quantised};
 use crate::weights::{StoredTensor, WeightSet};
 use crate::{Error, Result};
 use half::f16;
-use std::cell::RefCell;
 use std::fmt::Display;
 use std::ops::Div;
 
@@ -20,6 +19,28 @@ pub enum WeightFormat {
     F32,
     /// 16 bits, packed in words; arithmetic stays f32.
     F16,
+    /// 8.5 bits: blocks of 32 that share a scale, see [`crate::tensor::quantised`].
+    Q8,
+    /// 4.5 bits.
+    Q4,
+}
+
+impl WeightFormat {
+    /// How a weight is stored whose rows have `row` elements, in the innermost axis `c`: in this format if its blocks or
+    /// quads fill the rows, otherwise in the next wider one.
+    fn dtype(self, row: usize, c: usize) -> DType {
+        let wanted = match self {
+            WeightFormat::F32 => DType::F32,
+            WeightFormat::F16 => DType::F16,
+            WeightFormat::Q8 => DType::Q8,
+            WeightFormat::Q4 => DType::Q4,
+        };
+        match row.is_multiple_of(wanted.row_multiple()) {
+            _ if !c.is_multiple_of(4) => DType::F32,
+            true => wanted,
+            false => DType::F16,
+        }
+    }
 }
 
 /// A place in a checkpoint.
@@ -57,22 +78,23 @@ impl<'a> Weights<'a> {
 
     /// A small tensor in f32: a gain, a bias, a table of positions.
     pub fn vector(&self, name: &str, shape: impl Into<Shape>) -> Result<Tensor> {
-        self.stream(name, shape.into(), WeightFormat::F32)
+        self.stream(name, shape.into(), DType::F32)
     }
 
     /// A matrix whose rows are read by products: `[N, K]`.
     pub fn matrix(&self, name: &str, shape: [usize; 2]) -> Result<Tensor> {
-        let format = if shape[1] % 4 == 0 { self.format } else { WeightFormat::F32 };
-        self.stream(name, shape.into(), format)
+        self.stream(name, shape.into(), self.format.dtype(shape[1], shape[1]))
     }
 
     /// A convolution's filters, stored `[N, C, KY, KX]` as PyTorch does, kept channels-last `[N, KY, KX, C]`.
     pub fn filters(&self, name: &str, [n, c, ky, kx]: [usize; 4]) -> Result<Tensor> {
         let stored = self.stored(name, &[n, c, ky, kx])?;
-        let format = if c % 4 == 0 { self.format } else { WeightFormat::F32 };
-        let tensor = self.empty([n, ky, kx, c].into(), format)?;
         let filter = c * ky * kx;
-        let at_once = (PIECE / filter.max(1)).max(1);
+        let dtype = self.format.dtype(filter, c);
+        let tensor = Tensor::uninit(self.gpu, [n, ky, kx, c].into(), dtype)?;
+        // A piece begins where a unit does: after every 256 / 32 filters in quantised formats.
+        let in_step = dtype.unit().0 / dtype.row_multiple();
+        let at_once = (PIECE / filter.max(1)).max(1).next_multiple_of(in_step.max(1));
         let (mut source, mut turned) = (Vec::new(), Vec::new());
         for first in (0..n).step_by(at_once) {
             let last = (first + at_once).min(n);
@@ -100,23 +122,15 @@ impl<'a> Weights<'a> {
         Ok(stored)
     }
 
-    fn stream(&self, name: &str, shape: Shape, format: WeightFormat) -> Result<Tensor> {
+    fn stream(&self, name: &str, shape: Shape, dtype: DType) -> Result<Tensor> {
         let stored = self.stored(name, shape.as_slice())?;
-        let tensor = self.empty(shape, format)?;
+        let tensor = Tensor::uninit(self.gpu, shape, dtype)?;
         let mut piece = Vec::new();
         for first in (0..shape.len()).step_by(PIECE) {
             self.read(&stored, first..(first + PIECE).min(shape.len()), &mut piece)?;
             upload(&tensor, first, &piece)?;
         }
         Ok(tensor)
-    }
-
-    fn empty(&self, shape: Shape, format: WeightFormat) -> Result<Tensor> {
-        let dtype = match format {
-            WeightFormat::F32 => DType::F32,
-            WeightFormat::F16 => DType::F16,
-        };
-        Tensor::uninit(self.gpu, shape, dtype)
     }
 
     fn read(&self, stored: &StoredTensor, range: std::ops::Range<usize>, out: &mut Vec<f32>) -> Result<()> {
@@ -126,17 +140,17 @@ impl<'a> Weights<'a> {
     }
 }
 
-/// Writes values from element `first` on; pieces begin at even elements, so f16 pairs stay whole.
+/// Writes values from element `first` on, where a unit of the type begins; pairs of f16 stay whole.
 fn upload(tensor: &Tensor, first: usize, values: &[f32]) -> Result<()> {
-    thread_local!(static HALVES: RefCell<Vec<f16>> = const { RefCell::new(Vec::new()) });
-    if tensor.dtype() == DType::F32 {
-        return tensor.upload(4 * first as u64, bytemuck::cast_slice(values));
+    let (dtype, place) = (tensor.dtype(), tensor.dtype().bytes(first));
+    match dtype {
+        DType::F16 => {
+            let halves: Vec<f16> = values.iter().map(|&x| f16::from_f32(x)).collect();
+            tensor.upload(place, bytemuck::cast_slice(&halves))
+        }
+        DType::Q8 | DType::Q4 => tensor.upload(place, &quantised::quantise(values, dtype)),
+        _ => tensor.upload(place, bytemuck::cast_slice(values)),
     }
-    HALVES.with_borrow_mut(|halves| {
-        halves.clear();
-        halves.extend(values.iter().map(|&x| f16::from_f32(x)));
-        tensor.upload(2 * first as u64, bytemuck::cast_slice(halves))
-    })
 }
 
 impl<'a, T: Display> Div<T> for &Weights<'a> {

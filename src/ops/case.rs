@@ -5,7 +5,7 @@
 
 use crate::autograd::gradients;
 use crate::gpu::Gpu;
-use crate::tensor::{DType, Tensor};
+use crate::tensor::{DType, Tensor, quantised};
 use crate::{Error, Result};
 use half::f16;
 
@@ -111,16 +111,22 @@ impl Operand {
     fn values(&self, seed: u64) -> Array {
         let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
         let (low, high) = self.range;
-        Array::build(&self.shape, |_| {
+        let drawn = Array::build(&self.shape, |_| {
             state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
             let unit = (state >> 40) as f64 / (1u64 << 24) as f64;
             let x = low + (high - low) * unit;
             match self.dtype {
                 DType::F32 => f64::from(x as f32),
                 DType::F16 => f16::from_f64(x).to_f64(),
+                DType::Q8 | DType::Q4 => x,
                 DType::U32 => x.floor(),
             }
-        })
+        });
+        if !self.dtype.is_quantised() {
+            return drawn;
+        }
+        let stored = quantised::representable(&drawn.data.iter().map(|&x| x as f32).collect::<Vec<_>>(), self.dtype);
+        Array { data: stored.into_iter().map(f64::from).collect(), ..drawn }
     }
 }
 
@@ -245,8 +251,11 @@ impl OpCase {
 
 fn upload(gpu: &Gpu, a: &Array, dtype: DType) -> Result<Tensor> {
     let shape = a.shape.as_slice();
+    let single = || a.data.iter().map(|&x| x as f32).collect::<Vec<_>>();
     match dtype {
-        DType::F32 => Tensor::from_f32(gpu, &a.data.iter().map(|&x| x as f32).collect::<Vec<_>>(), shape),
+        DType::F32 => Tensor::from_f32(gpu, &single(), shape),
+        DType::Q8 => Tensor::from_q8(gpu, &single(), shape),
+        DType::Q4 => Tensor::from_q4(gpu, &single(), shape),
         DType::F16 => Tensor::from_f16(gpu, &a.data.iter().map(|&x| f16::from_f64(x)).collect::<Vec<_>>(), shape),
         DType::U32 => Tensor::from_u32(gpu, &a.data.iter().map(|&x| x as u32).collect::<Vec<_>>(), shape),
     }

@@ -49,7 +49,7 @@ impl Conv {
     }
 }
 
-/// x `[B, Y, X, C]`, w `[N, KY, KX, C]` in f32 or f16 → `[B, Y', X', N]`.
+/// x `[B, Y, X, C]`, w `[N, KY, KX, C]` in any weight format → `[B, Y', X', N]`.
 pub fn conv2d(x: &Tensor, w: &Tensor, conv: Conv, epilogue: Epilogue) -> Result<Tensor> {
     let [n, ky, kx, c] = w.dims("conv2d w", "N KY KX C")?;
     if [ky, kx] == [1, 1] && conv == Conv::new(1, 0) {
@@ -94,9 +94,7 @@ fn output_shape(x: &Tensor, w: &Tensor, conv: Conv) -> Result<Shape> {
     let [b, rows, columns, c] = x.dims("conv2d x", "B Y X C")?;
     let [n, ky, kx, _] = w.dims("conv2d w", "N KY KX C")?;
     w.expect_shape("conv2d w", "N KY KX C", [n, ky, kx, c])?;
-    if w.dtype() == DType::U32 || (w.dtype() == DType::F16 && c % 4 != 0) {
-        w.expect_dtype("conv2d w", DType::F32)?;
-    }
+    w.expect_weight("conv2d w", ky * kx * c)?;
     let output = conv.output([rows, columns], [ky, kx]).filter(|_| rows * columns * c * ky * kx > 0);
     let [y, x_] = output.ok_or_else(|| Error::Shape {
         op: "conv2d".into(),

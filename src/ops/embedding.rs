@@ -22,7 +22,7 @@ static BACKWARD: Kernel = Kernel::new("embedding_backward", include_str!("../../
 static PUT_ROWS: Kernel = Kernel::new("put_rows", include_str!("../../shaders/put_rows.wgsl"));
 const WG: usize = 64;
 
-/// Rows of a table:  table `[V, C]` (f32 or f16), ids `[..]` (u32) → `[.., C]`.
+/// Rows of a table:  table `[V, C]` in any weight format, ids `[..]` (u32) → `[.., C]`.
 pub fn embedding(table: &Tensor, ids: &Tensor) -> Result<Tensor> {
     gather("embedding", table, ids)
 }
@@ -53,11 +53,7 @@ pub fn put_rows(x: &Tensor, source: &Tensor, rows: &Tensor) -> Result<Tensor> {
 fn gather(op: &'static str, table: &Tensor, ids: &Tensor) -> Result<Tensor> {
     let [v, c] = table.dims(&format!("{op} table"), "V C")?;
     ids.expect_dtype(&format!("{op} ids"), DType::U32)?;
-    if table.dtype() == DType::U32 || (table.dtype() == DType::F16 && c % 4 != 0) {
-        let want = if c % 4 == 0 { "f32 or f16" } else { "f32" };
-        let (op, operand) = (op.to_string(), "table".to_string());
-        return Err(Error::DType { op, operand, want: want.into(), got: table.dtype().to_string() });
-    }
+    table.expect_weight(&format!("{op} table"), c)?;
     let Some(shape) = appended(ids, c) else {
         return Err(Error::Input(format!("{op}: ids {} have no axis left for the rows", ids.shape())));
     };
@@ -167,7 +163,8 @@ fn backward_variant(quads: bool) -> Variant {
 /// Every variant.
 pub fn variants() -> Vec<Variant> {
     let both = [false, true];
-    let gathers = [(DType::F32, true), (DType::F32, false), (DType::F16, true)].map(|(d, q)| gather_variant(d, q));
+    let tables = [(DType::F32, true), (DType::F32, false), (DType::F16, true), (DType::Q8, true), (DType::Q4, true)];
+    let gathers = tables.map(|(d, q)| gather_variant(d, q));
     let puts = both.iter().flat_map(|&q| both.map(|rows| put_variant(q, rows)));
     gathers.into_iter().chain(puts).chain(both.map(backward_variant)).chain([LINKS.plain()]).collect()
 }
@@ -208,6 +205,10 @@ pub fn cases() -> Vec<OpCase> {
         (70, 33, &[150], DType::F32),
         (200, 16, &[130], DType::F16),
         (4, 4, &[0], DType::F32),
+        (9, 32, &[11], DType::Q8),
+        (200, 96, &[130], DType::Q8),
+        (9, 32, &[2, 5], DType::Q4),
+        (400, 96, &[130], DType::Q4),
     ] {
         let operands = vec![operand(&[v, c]).dtype(dtype), operand(ids).dtype(DType::U32).range(0.0, v as f64)];
         let oracle = move |x: &[Array]| {
@@ -226,13 +227,13 @@ pub fn cases() -> Vec<OpCase> {
             .tolerance(1e-6),
     );
     all.extend([(5, 4, 3), (9, 7, 2), (3, 8, 1), (64, 36, 20)].map(|(r, c, n)| put_case(r, c, n)));
-    all.extend([DType::F32, DType::F16].map(bad_ids_case));
+    all.extend([DType::F32, DType::F16, DType::Q8].map(bad_ids_case));
     all
 }
 
 /// Ids beyond the table give rows of NaN, which lose against a column that is lower than any value.
 fn bad_ids_case(dtype: DType) -> OpCase {
-    let (v, c, n) = (5, 4, 12);
+    let (v, c, n) = (5, 4usize.next_multiple_of(dtype.row_multiple()), 12);
     let run = move |x: &[Tensor]| {
         let low = super::fill::full(x[0].gpu(), [n, 1], -9.0)?;
         super::select::argmax(&super::layout::concat(&[&embedding(&x[0], &x[1])?, &low], 1)?)

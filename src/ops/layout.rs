@@ -202,6 +202,9 @@ fn copy(x: &Tensor, y: &Tensor, region: Region) -> Result<()> {
     if region.count() == 0 {
         return Ok(());
     }
+    if x.dtype().is_quantised() {
+        return Err(Error::Input(format!("a copy of {} {} would cut its blocks", x.dtype(), x.shape())));
+    }
     let region = region.merged();
     // Words of the shader's V, and elements of the tensor in one.
     let in_word = 4 / x.dtype().bytes(1) as usize;
@@ -247,15 +250,14 @@ fn run(x: &Tensor, y: &Tensor, region: &Region, words: usize, in_word: usize) ->
 /// The elements `[start, start + count)` as a binding that begins at an aligned place before them, and how many
 /// elements lie between: any range of a tensor over the binding limit can be bound so.
 pub(crate) fn window(x: &Tensor, start: usize, count: usize) -> Result<(Binding<'_>, usize)> {
-    let step = ALIGNMENT / x.dtype().bytes(1) as usize;
-    let skipped = start % step;
+    let skipped = start % x.dtype().aligned_elements();
     Ok((x.bind_rows(start - skipped, skipped + count, 1)?, skipped))
 }
 
 /// How many rows of `row` elements a window may hold on this device, at least one.
 pub(crate) fn rows_in_window(x: &Tensor, row: usize) -> usize {
-    let bytes = x.dtype().bytes(row).max(1) as usize;
-    ((x.gpu().limits().max_binding as usize - ALIGNMENT) / bytes).max(1)
+    let (dtype, limit) = (x.dtype(), x.gpu().limits().max_binding);
+    (dtype.elements(limit).saturating_sub(dtype.aligned_elements()) / row.max(1)).max(1)
 }
 
 fn variant(quads: bool) -> Variant {

@@ -61,7 +61,8 @@ pub struct Epilogue<'a> {
     pub residual: Option<&'a Tensor>,
 }
 
-/// A linear layer:  x `[.., C]`, w `[N, C]` → `[.., N]`.
+/// A linear layer:  x `[.., C]`, w `[N, C]` in any weight format → `[.., N]`. Rows of f16 are a multiple of 4 long, those of
+/// q8 and q4 of 32; of the operands only f32 ones can have a gradient, which passes through weights of every format.
 pub fn linear(x: &Tensor, w: &Tensor, epilogue: Epilogue) -> Result<Tensor> {
     let [rows, c] = x.rows("linear x")?;
     let [n, _] = w.dims("linear w", "N C")?;
@@ -77,7 +78,7 @@ pub fn linear(x: &Tensor, w: &Tensor, epilogue: Epilogue) -> Result<Tensor> {
 }
 
 /// A batched product:  a `[.., M, K]` · b `[.., K, N]` → `[.., M, N]`; with `a_t`, `b_t` an operand is stored with its
-/// last two axes swapped. Leading axes are equal, or one operand has none.
+/// last two axes swapped. Leading axes are equal, or one operand has none. b may be in any weight format unless `a_t`.
 pub fn matmul(a: &Tensor, b: &Tensor, a_t: bool, b_t: bool) -> Result<Tensor> {
     product(a, b, a_t, b_t, Epilogue::default())
 }
@@ -138,11 +139,17 @@ fn product(x: &Tensor, w: &Tensor, a_t: bool, b_t: bool, epilogue: Epilogue) -> 
 /// The product off the tape, with a given tile or the one that suits the device.
 fn forward(x: &Tensor, w: &Tensor, a_t: bool, b_t: bool, epilogue: Epilogue, tile: Option<Tile>) -> Result<Tensor> {
     x.expect_dtype("matmul a", DType::F32)?;
+    w.expect_weight("matmul b", w.shape().last())?;
+    if a_t {
+        w.expect_dtype("matmul b", DType::F32)?;
+    }
     let (s, shape) = sizes(x, w, a_t, b_t)?;
     if let Some(bias) = epilogue.bias {
+        bias.expect_dtype("matmul bias", DType::F32)?;
         bias.expect_shape("matmul bias", "N", [s.n])?;
     }
     if let Some(residual) = epilogue.residual {
+        residual.expect_dtype("matmul residual", DType::F32)?;
         residual.expect_shape("matmul residual", ".. M N", shape)?;
     }
     let y = Tensor::empty(x.gpu(), shape, DType::F32)?;
@@ -164,10 +171,15 @@ fn gcd(a: usize, b: usize) -> usize {
     if b == 0 { a } else { gcd(b, a % b) }
 }
 
-/// The library file that loads weights of a type; rows of f16 are always whole quads.
+/// Weight formats beside f32.
+pub(crate) const COMPRESSED: [DType; 3] = [DType::F16, DType::Q8, DType::Q4];
+
+/// The library file that loads weights of a type; rows are always whole quads but in f32.
 pub(crate) fn weight_format(dtype: DType, quads: bool) -> &'static str {
     match (dtype, quads) {
         (DType::F16, _) => "lib/weight_f16.wgsl",
+        (DType::Q8, _) => "lib/weight_q8.wgsl",
+        (DType::Q4, _) => "lib/weight_q4.wgsl",
         (_, true) => "lib/weight_f32.wgsl",
         (_, false) => "lib/weight_f32_any.wgsl",
     }

@@ -13,7 +13,7 @@ pub(crate) fn span(x: &Tensor, first: usize, count: usize) -> Result<(Binding<'_
     if count == x.len() {
         return Ok((x.bind(), 0));
     }
-    let step = ALIGNMENT / x.dtype().bytes(1) as usize;
+    let step = x.dtype().aligned_elements();
     let start = first / step * step;
     Ok((x.bind_rows(start, first + count - start, 1)?, (start as u32).wrapping_neg()))
 }

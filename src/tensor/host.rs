@@ -1,6 +1,6 @@
 //! Host data to tensors and back.
 
-use super::{DType, Shape, Tensor};
+use super::{DType, Shape, Tensor, quantised};
 use crate::gpu::Gpu;
 use crate::{Error, Result};
 use half::f16;
@@ -15,6 +15,25 @@ impl Tensor {
     /// An f16 tensor from host data.
     pub fn from_f16(gpu: &Gpu, data: &[f16], shape: impl Into<Shape>) -> Result<Tensor> {
         Self::from_bytes(gpu, bytemuck::cast_slice(data), shape.into(), DType::F16)
+    }
+
+    /// 8-bit blocks of host data, with the errors that [`quantised`] states. As a weight its rows are a multiple of 32
+    /// elements long.
+    pub fn from_q8(gpu: &Gpu, data: &[f32], shape: impl Into<Shape>) -> Result<Tensor> {
+        Self::from_blocks(gpu, &quantised::quantise(data, DType::Q8), shape, DType::Q8)
+    }
+
+    /// 4-bit blocks of host data, like [`Tensor::from_q8`].
+    pub fn from_q4(gpu: &Gpu, data: &[f32], shape: impl Into<Shape>) -> Result<Tensor> {
+        Self::from_blocks(gpu, &quantised::quantise(data, DType::Q4), shape, DType::Q4)
+    }
+
+    /// A quantised tensor from units in the layout of [`quantised`].
+    pub fn from_blocks(gpu: &Gpu, units: &[u8], shape: impl Into<Shape>, dtype: DType) -> Result<Tensor> {
+        if !dtype.is_quantised() {
+            return Err(Error::Input(format!("from_blocks: {dtype} has no blocks")));
+        }
+        Self::from_bytes(gpu, units, shape.into(), dtype)
     }
 
     /// A tensor of unsigned integers from host data.
@@ -55,7 +74,7 @@ impl Tensor {
         self.gpu().upload(&self.buffer, self.offset + offset, bytes)
     }
 
-    /// The elements of an f32 or f16 tensor. Submits recorded work and waits for it.
+    /// The elements of a tensor of floats or quantised blocks. Submits recorded work and waits for it.
     pub async fn read_f32(&self) -> Result<Vec<f32>> {
         let bytes = self.read_bytes().await?;
         Ok(match self.dtype {
@@ -64,6 +83,7 @@ impl Tensor {
                 .into_iter()
                 .map(|h| f16::from_bits(h).to_f32())
                 .collect(),
+            DType::Q8 | DType::Q4 => quantised::dequantise(&bytes, self.dtype, self.len()),
             DType::U32 => {
                 self.expect_dtype("read x", DType::F32)?;
                 Vec::new()

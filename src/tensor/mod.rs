@@ -4,6 +4,7 @@
 
 mod dtype;
 mod host;
+pub mod quantised;
 mod shape;
 
 pub use dtype::DType;
@@ -94,6 +95,24 @@ impl Tensor {
         Err(Error::DType { op, operand, want: want.to_string(), got: self.dtype.to_string() })
     }
 
+    /// An error unless this is a weight that kernels can read by quads: of a float or quantised type, whose rows are
+    /// `row` elements long and no block is of two rows. Only f32 can have a gradient.
+    pub(crate) fn expect_weight(&self, operand: &str, row: usize) -> Result<()> {
+        let multiple = self.dtype.row_multiple();
+        if self.is_tracked() && self.dtype != DType::F32 {
+            let (op, operand) = split(operand);
+            let want = "f32 to have a gradient".to_string();
+            return Err(Error::DType { op, operand, want, got: self.dtype.to_string() });
+        }
+        if self.dtype == DType::U32 {
+            return self.expect_dtype(operand, DType::F32);
+        }
+        if !row.is_multiple_of(multiple) || !self.shape.last().is_multiple_of(multiple.min(4)) {
+            return Err(self.shape_error(operand, &format!("{} rows of a multiple of {multiple} elements", self.dtype)));
+        }
+        Ok(())
+    }
+
     fn shape_error(&self, operand: &str, want: &str) -> Error {
         let (op, operand) = split(operand);
         let want = if want.starts_with('[') { want.to_string() } else { format!("[{want}]") };
@@ -122,12 +141,12 @@ impl Tensor {
     }
 
     /// Memory of the flattened rows `[start, start + rows)` where a row has `row` elements.
-    /// The start must fall on the device's storage alignment.
+    /// The start must fall on the device's storage alignment, and on a unit of the element type.
     pub(crate) fn bind_rows(&self, start: usize, rows: usize, row: usize) -> Result<Binding<'_>> {
         let offset = self.offset + self.dtype.bytes(start * row);
         let size = padded(self.dtype.bytes(rows * row));
         let alignment = self.gpu().limits().storage_alignment;
-        if offset % alignment != 0 {
+        if offset % alignment != 0 || !(start * row).is_multiple_of(self.dtype.unit().0) {
             return Err(Error::TooLarge {
                 what: format!("a {} tensor {}", self.dtype, self.shape),
                 need: format!("a binding from byte {offset} on"),

@@ -17,6 +17,31 @@ pub enum Verdict {
     NotImplemented,
 }
 
+/// How far a tensor is from its recording.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Measure {
+    /// Largest error, relative to the tensor's largest magnitude.
+    Largest,
+    /// Root mean square of the errors, relative to that of the tensor: for formats whose rounding is noise on every
+    /// element. The worst of many elements says little then; two unrelated tensors are 1.4 apart.
+    RootMeanSquare,
+}
+
+impl Measure {
+    fn of(self, got: &[f32], want: &[f32]) -> f64 {
+        let largest = |m: f64, x: f64| if x.is_nan() { f64::INFINITY } else { m.max(x) };
+        let fold = |values: &mut dyn Iterator<Item = f64>| match self {
+            Measure::Largest => values.map(f64::abs).fold(0.0, largest),
+            Measure::RootMeanSquare => values.map(|x| x * x).sum::<f64>().sqrt(),
+        };
+        let off = fold(&mut got.iter().zip(want).map(|(g, w)| f64::from(*g) - f64::from(*w)));
+        // NaN is further off than anything.
+        let off = if off.is_nan() { f64::INFINITY } else { off };
+        off / fold(&mut want.iter().map(|x| f64::from(*x))).max(1e-12)
+    }
+}
+
 /// What one recorded stage gave.
 #[derive(Debug, Clone, Serialize)]
 pub struct StageReport {
@@ -24,15 +49,17 @@ pub struct StageReport {
     pub stage: String,
     /// Tensors, texts and lists of ids compared.
     pub compared: usize,
-    /// Largest error, relative to its tensor's largest magnitude.
+    /// Largest error of any tensor.
     pub worst: f64,
     /// Where it was.
     pub worst_at: String,
     /// Largest error allowed.
     pub bound: f64,
+    /// How errors of floats are measured.
+    pub measure: Measure,
     /// How it ended.
     pub verdict: Verdict,
-    /// What failed, or what is missing.
+    /// What failed, what is missing, or what is good to know.
     pub notes: Vec<String>,
 }
 
@@ -49,7 +76,9 @@ impl StageReport {
 
     fn empty(stage: &str) -> StageReport {
         let (stage, worst_at) = (stage.to_string(), String::new());
-        StageReport { stage, compared: 0, worst: 0.0, worst_at, bound: 0.0, verdict: Verdict::Passed, notes: vec![] }
+        let measure = Measure::Largest;
+        let (verdict, notes) = (Verdict::Passed, vec![]);
+        StageReport { stage, compared: 0, worst: 0.0, worst_at, bound: 0.0, measure, verdict, notes }
     }
 }
 
@@ -59,8 +88,8 @@ pub(super) struct Check {
 }
 
 impl Check {
-    pub fn new(stage: &str, bound: f64) -> Check {
-        Check { report: StageReport { bound, ..StageReport::empty(stage) } }
+    pub fn new(stage: &str, bound: f64, measure: Measure) -> Check {
+        Check { report: StageReport { bound, measure, ..StageReport::empty(stage) } }
     }
 
     /// Compares a tensor, within the stage's bound.
@@ -74,29 +103,53 @@ impl Check {
         Ok(())
     }
 
-    /// Compares numbers, within the stage's bound.
+    /// Compares numbers, within the stage's bound and by its measure.
     pub fn floats(&mut self, name: &str, got: &[f32], want: &[f32]) {
-        let bound = self.report.bound;
-        self.floats_within(name, got, want, bound);
+        self.compare(name, got, want, self.report.bound, self.report.measure);
     }
 
-    /// Compares numbers within a bound of their own.
+    /// Compares numbers in which weights have no part, within a bound of their own.
     pub fn floats_within(&mut self, name: &str, got: &[f32], want: &[f32], bound: f64) {
+        self.compare(name, got, want, bound, Measure::Largest);
+    }
+
+    fn compare(&mut self, name: &str, got: &[f32], want: &[f32], bound: f64, measure: Measure) {
         self.report.compared += 1;
         if got.len() != want.len() {
             return self.fail(format!("{name} has {} elements, recorded {}", got.len(), want.len()));
         }
-        let scale = want.iter().fold(0f64, |m, x| m.max(f64::from(x.abs()))).max(1e-12);
-        let off = |(g, w): (&f32, &f32)| (f64::from(*g) - f64::from(*w)).abs() / scale;
-        // NaN is further off than anything.
-        let worst = got.iter().zip(want).map(off).fold(0f64, |m, e| if e.is_nan() { f64::INFINITY } else { m.max(e) });
-        if worst >= self.report.worst {
-            self.report.worst = worst;
+        self.off_by(name, measure.of(got, want), bound);
+    }
+
+    /// Takes note of an error that was computed elsewhere.
+    fn off_by(&mut self, name: &str, error: f64, bound: f64) {
+        if error >= self.report.worst {
+            self.report.worst = error;
             self.report.worst_at = name.to_string();
         }
-        if worst > bound {
-            self.fail(format!("{name} is off by {worst:.1e}, bound {bound:.0e}"));
+        if error > bound {
+            self.fail(format!("{name} is off by {error:.1e}, bound {bound:.0e}"));
         }
+    }
+
+    /// Compares choices with the scores that would make them, `[choice][candidate]`. How far they score below the best
+    /// candidates, relative to the largest score and as a root mean square over the choices, has the stage's bound.
+    pub fn choices(&mut self, name: &str, scores: &[f32], chosen: &[u32]) {
+        self.report.compared += 1;
+        let candidates = scores.len() / chosen.len().max(1);
+        let scale = scores.iter().fold(1e-12, |m, x| f64::from(x.abs()).max(m));
+        let short = |(scores, &id): (&[f32], &u32)| {
+            let best = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+            scores.get(id as usize).map_or(f64::INFINITY, |score| f64::from(best - score) / scale)
+        };
+        let squares: f64 = scores.chunks(candidates.max(1)).zip(chosen).map(short).map(|x| x * x).sum();
+        let off = (squares / chosen.len().max(1) as f64).sqrt();
+        self.off_by(name, if off.is_nan() { f64::INFINITY } else { off }, self.report.bound);
+    }
+
+    /// Adds something that is good to know, whatever the verdict.
+    pub fn note(&mut self, text: String) {
+        self.report.notes.push(text);
     }
 
     /// Compares bytes; `levels` may lie between them.

@@ -1,7 +1,7 @@
 //! Cases: kernels, strides, paddings, channel counts that fill no quad, every epilogue.
 
 use super::super::case::{Array, OpCase, operand};
-use super::super::matmul::{Activation, Epilogue};
+use super::super::matmul::{Activation, COMPRESSED, Epilogue};
 use super::launch::Tile;
 use super::{Conv, conv2d, forward, input_gradient};
 use crate::tensor::{DType, Shape, Tensor};
@@ -35,22 +35,36 @@ pub fn cases() -> Vec<OpCase> {
     for (dtype, activation) in [(DType::F32, None), (DType::F32, Some(Activation::Silu)), (DType::F16, None)] {
         all.push(case(sizes([2, 3, 4, 8], 6, [3, 3], Conv::new(1, 1)), dtype, true, activation));
     }
+    // Blocks of one tap, blocks that span taps, rows that begin within a unit, a 1 x 1 kernel.
+    for dtype in [DType::Q8, DType::Q4] {
+        all.push(case(sizes([2, 3, 4, 32], 5, [3, 3], Conv::new(1, 1)), dtype, true, None));
+        all.push(case(sizes([1, 5, 6, 8], 7, [2, 2], uneven), dtype, false, None));
+        all.push(case(sizes([1, 3, 5, 96], 6, [1, 1], Conv::new(1, 0)), dtype, false, None));
+        all.push(case(sizes([1, 4, 4, 96], 40, [3, 3], Conv::new(1, 1)), dtype, false, None));
+    }
+    // A loader does not know the tile: each tile meets one.
+    for (tile, dtype) in Tile::ALL.into_iter().zip(COMPRESSED.into_iter().cycle()) {
+        let s = || sizes([1, 4, 5, 32], 9, [3, 3], Conv::new(1, 1));
+        all.push(tile_case(tile, s(), dtype));
+        all.push(transposed_case(tile, s(), dtype));
+    }
     for tile in Tile::ALL {
-        all.push(tile_case(tile, sizes([2, 9, 8, 20], 70, [3, 3], Conv::new(1, 1))));
-        all.push(transposed_case(tile, sizes([2, 9, 8, 68], 22, [3, 3], Conv::new(1, 1))));
+        all.push(tile_case(tile, sizes([2, 9, 8, 20], 70, [3, 3], Conv::new(1, 1)), DType::F32));
+        all.push(transposed_case(tile, sizes([2, 9, 8, 68], 22, [3, 3], Conv::new(1, 1)), DType::F32));
     }
     for tile in [Tile::Registers { quads: 2, subgroup: false }, Tile::Shared { side: 4 }] {
-        all.push(tile_case(tile, sizes([1, 5, 6, 3], 5, [2, 3], uneven)));
-        all.push(transposed_case(tile, sizes([2, 6, 7, 3], 5, [3, 2], uneven)));
+        all.push(tile_case(tile, sizes([1, 5, 6, 3], 5, [2, 3], uneven), DType::F32));
+        all.push(transposed_case(tile, sizes([2, 6, 7, 3], 5, [3, 2], uneven), DType::F32));
     }
     all
 }
 
 /// The gradient by the input with a kernel that the device would not choose: x is dy here.
-fn transposed_case(tile: Tile, s: Sizes) -> OpCase {
+fn transposed_case(tile: Tile, s: Sizes, dtype: DType) -> OpCase {
     let Sizes { x, n, kernel: [ky, kx], conv } = s;
     let [rows, columns] = conv.output([x[1], x[2]], [ky, kx]).unwrap_or_default();
-    let operands = vec![operand(&[x[0], rows, columns, n]).constant(), operand(&[n, ky, kx, x[3]]).constant()];
+    let operands =
+        vec![operand(&[x[0], rows, columns, n]).constant(), operand(&[n, ky, kx, x[3]]).dtype(dtype).constant()];
     let run = move |t: &[Tensor]| input_gradient(&t[0], &t[1], Shape::from(x), conv, available(tile, &t[0]));
     let oracle = move |a: &[Array]| {
         let mut dx = Array::build(&x, |_| 0.0);
@@ -67,7 +81,13 @@ fn transposed_case(tile: Tile, s: Sizes) -> OpCase {
         });
         dx
     };
-    OpCase::new("conv2d", format!("gradient by {x:?} of {n} {ky}x{kx} {conv:?} {tile:?}"), operands, run, oracle)
+    OpCase::new(
+        "conv2d",
+        format!("gradient by {x:?} of {n} {ky}x{kx} {dtype} {conv:?} {tile:?}"),
+        operands,
+        run,
+        oracle,
+    )
 }
 
 /// The tile, if the device can run it.
@@ -76,9 +96,9 @@ fn available(tile: Tile, x: &Tensor) -> Option<Tile> {
 }
 
 /// The value with a kernel that the device would not choose, where it can run it.
-fn tile_case(tile: Tile, s: Sizes) -> OpCase {
+fn tile_case(tile: Tile, s: Sizes, dtype: DType) -> OpCase {
     let conv = s.conv;
-    let mut case = case(s, DType::F32, false, None);
+    let mut case = case(s, dtype, false, None);
     case.label += &format!(" {tile:?}");
     case.operands.iter_mut().for_each(|o| o.differentiable = false);
     case.run = Box::new(move |t| forward(&t[0], &t[1], conv, Epilogue::default(), available(tile, &t[0])));

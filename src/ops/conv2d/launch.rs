@@ -1,7 +1,8 @@
 //! Running the convolution kernels: parts, tiles, variants.
 
-use super::super::matmul::{Activation, Epilogue, weight_format};
-use super::super::span::{fitting, span};
+use super::super::layout::rows_in_window;
+use super::super::matmul::{Activation, COMPRESSED, Epilogue, weight_format};
+use super::super::span::span;
 use super::geometry::{Area, Geometry, ranges};
 use crate::Result;
 use crate::gpu::{DeviceClass, Gpu, Kernel, Variant};
@@ -49,9 +50,9 @@ impl Launch<'_> {
     /// Runs it in as many parts as the device's limits ask for: images, rows of them, and channels of y.
     pub(super) fn run(&self) -> Result<()> {
         let channels = self.geometry.to[2];
-        let filter = self.w.dtype().bytes(self.w.len() / channels) as usize;
-        let whole = self.geometry.transposed || filter * channels <= self.x.gpu().limits().max_binding as usize;
-        let at_once = if whole { channels } else { fitting(self.w, filter) };
+        let filter = self.w.len() / channels;
+        let fits = self.w.dtype().bytes(self.w.len()) <= self.x.gpu().limits().max_binding;
+        let at_once = if fits || self.geometry.transposed { channels } else { rows_in_window(self.w, filter) };
         for area in self.geometry.areas(self.x) {
             for channels in ranges(channels, at_once) {
                 self.part(&area, channels, filter)?;
@@ -64,8 +65,7 @@ impl Launch<'_> {
         let g = &self.geometry;
         let (x, x_start) = g.span_from(self.x, area)?;
         let (y, y_start) = g.span_to(self.y, area)?;
-        let row = filter / self.w.dtype().bytes(1) as usize;
-        let (w, w_start) = span(self.w, channels.start * row, channels.len() * row)?;
+        let (w, w_start) = span(self.w, channels.start * filter, channels.len() * filter)?;
         let mut bindings = vec![x, w];
         bindings.extend(self.epilogue.bias.map(Tensor::bind));
         if let Some(residual) = self.epilogue.residual {
@@ -211,15 +211,16 @@ pub(super) fn variants() -> Vec<Variant> {
         for (x_quads, w_quads) in both.iter().flat_map(|&x| both.map(|w| (x, w))) {
             all.push(variant(&Form { x_quads, w_quads, ..form }));
         }
-        all.push(variant(&Form { w_dtype: DType::F16, ..form }));
-        all.push(variant(&Form { w_dtype: DType::F16, x_quads: false, ..form }));
+        for (w_dtype, x_quads) in COMPRESSED.iter().flat_map(|&d| both.map(|x| (d, x))) {
+            all.push(variant(&Form { w_dtype, x_quads, ..form }));
+        }
         if !transposed {
             let activations = [None].into_iter().chain(Activation::ALL.map(Some));
             for (activation, bias, residual) in
                 activations.flat_map(|f| both.iter().flat_map(move |&b| both.map(|r| (f, b, r))))
             {
                 all.push(variant(&Form { activation, bias, residual, ..form }));
-                all.push(variant(&Form { activation, bias, residual, w_dtype: DType::F16, ..form }));
+                all.extend(COMPRESSED.map(|w_dtype| variant(&Form { activation, bias, residual, w_dtype, ..form })));
             }
         }
     }

@@ -1,7 +1,7 @@
 //! Shapes at which products are tested, with an oracle in double precision.
 
 use super::launch::Tile;
-use super::{Activation, Epilogue, forward, linear, matmul};
+use super::{Activation, COMPRESSED, Epilogue, forward, linear, matmul};
 use crate::ops::case::{Array, OpCase, operand};
 use crate::tensor::{DType, Tensor};
 
@@ -29,7 +29,7 @@ pub fn cases() -> Vec<OpCase> {
     for dtype in [DType::F32, DType::F16] {
         for m in [1, 2, 3, 10, 65] {
             for activation in [None].into_iter().chain(Activation::ALL.map(Some)) {
-                all.push(linear_case(dtype, m, activation));
+                all.push(linear_case(dtype, [m, 37, 44], activation));
             }
         }
     }
@@ -42,6 +42,22 @@ pub fn cases() -> Vec<OpCase> {
         }
     }
     all.push(tile_case(Tile::Vector { tm: 2 }, [2, 5, 37, 21], false, true));
+    // Odd numbers of blocks, so that rows begin within a unit; the last sizes fill several parts of a binding of
+    // 16 KiB, and the largest tile.
+    for dtype in [DType::Q8, DType::Q4] {
+        let sizes = [[1, 37, 32], [1, 5, 96], [2, 37, 96], [3, 37, 160], [10, 37, 96], [4, 400, 96], [65, 130, 96]];
+        all.extend(sizes.map(|sizes| linear_case(dtype, sizes, Some(Activation::Silu))));
+    }
+    for (tile, dtype) in [Tile::Vector { tm: 1 }, Tile::Shared { side: 4 }, Tile::Broadcast { tm: 2, tnq: 4 }]
+        .into_iter()
+        .flat_map(|tile| [DType::Q8, DType::Q4].map(|dtype| (tile, dtype)))
+    {
+        let mut case = tile_case(tile, [1, 6, 37, 96], false, true);
+        case.label += &format!(" {dtype}");
+        case.operands[1].dtype = dtype;
+        all.push(case);
+    }
+    all.extend(COMPRESSED.map(|dtype| compressed_case(dtype, [3, 5, 64, 7])));
     all
 }
 
@@ -56,6 +72,17 @@ fn tile_case(tile: Tile, [batches, m, n, k]: [usize; 4], a_t: bool, b_t: bool) -
         forward(&x[0], &x[1], a_t, b_t, Epilogue::default(), tile)
     });
     case
+}
+
+/// A weight that is not transposed, the same for all matrices of a batch:  a `[B, M, K]` · b `[K, N]`.
+fn compressed_case(dtype: DType, [b, m, n, k]: [usize; 4]) -> OpCase {
+    let operands = vec![operand(&[b, m, k]), operand(&[k, n]).dtype(dtype)];
+    let oracle = move |x: &[Array]| {
+        let sum = |at: &[usize]| (0..k).map(|i| x[0].at(&[at[0], at[1], i]) * x[1].at(&[i, at[2]])).sum();
+        Array::from_coordinates(&[b, m, n], sum)
+    };
+    let run = |x: &[Tensor]| matmul(&x[0], &x[1], false, false);
+    OpCase::new("matmul", format!("[{b}, {m}, {k}] · {dtype} [{k}, {n}]"), operands, run, oracle)
 }
 
 fn plain_case(a_lead: &[usize], b_lead: &[usize], m: usize, n: usize, k: usize, a_t: bool, b_t: bool) -> OpCase {
@@ -84,8 +111,7 @@ fn plain_case(a_lead: &[usize], b_lead: &[usize], m: usize, n: usize, k: usize, 
     OpCase::new("matmul", label, operands, move |x| matmul(&x[0], &x[1], a_t, b_t), oracle).flops(2 * m * n * k)
 }
 
-fn linear_case(dtype: DType, m: usize, activation: Option<Activation>) -> OpCase {
-    let (n, k) = (37, 44);
+fn linear_case(dtype: DType, [m, n, k]: [usize; 3], activation: Option<Activation>) -> OpCase {
     let operands = vec![operand(&[m, k]), operand(&[n, k]).dtype(dtype), operand(&[n]), operand(&[m, n])];
     let run =
         move |x: &[Tensor]| linear(&x[0], &x[1], Epilogue { bias: Some(&x[2]), activation, residual: Some(&x[3]) });

@@ -1,7 +1,7 @@
 //! Running the kernels of a matrix product: parts, tiles, variants.
 
 use super::super::span::span;
-use super::{Activation, Epilogue, Sizes, weight_format};
+use super::{Activation, COMPRESSED, Epilogue, Sizes, weight_format};
 use crate::Result;
 use crate::gpu::{DeviceClass, Gpu, Kernel, Variant};
 use crate::tensor::{DType, Tensor};
@@ -70,8 +70,9 @@ impl Layout {
     /// Whether a part can be bound, wherever it starts.
     fn fits(&self, t: &Tensor, part: &Part) -> bool {
         let (_, count) = self.extent(part);
-        let slack = if count == t.len() { 0 } else { 2 * 256 };
-        t.dtype().bytes(count) + slack <= t.gpu().limits().max_binding
+        // It may start and end within a unit that a binding can start at.
+        let slack = if count == t.len() { 0 } else { t.dtype().aligned_elements() };
+        t.dtype().bytes(count + slack) <= t.gpu().limits().max_binding
     }
 }
 
@@ -329,9 +330,10 @@ pub fn variants() -> Vec<Variant> {
             for (x_quads, w_quads) in both.into_iter().flat_map(|x| both.map(|w| (x, w))) {
                 all.push(variant(&Form { x_quads, w_quads, ..form }));
                 all.push(variant(&Form { x_quads, w_quads, accumulate: true, ..form }));
-                if w_quads && !a_t {
-                    all.push(variant(&Form { x_quads, w_dtype: DType::F16, ..form }));
-                    all.push(variant(&Form { x_quads, w_dtype: DType::F16, accumulate: true, ..form }));
+                for (w_dtype, accumulate) in COMPRESSED.iter().flat_map(|&d| both.map(|a| (d, a))) {
+                    if w_quads && !a_t {
+                        all.push(variant(&Form { x_quads, w_dtype, accumulate, ..form }));
+                    }
                 }
             }
             if !a_t && b_t {
@@ -348,8 +350,8 @@ fn epilogues(form: Form) -> impl Iterator<Item = Variant> {
     activations.flat_map(move |activation| {
         let forms = both.into_iter().flat_map(move |bias| both.map(|residual| (bias, residual)));
         forms.flat_map(move |(bias, residual)| {
-            let of = |w_dtype| variant(&Form { bias, residual, activation, w_dtype, ..form });
-            [of(DType::F32), of(DType::F16)]
+            let of = move |w_dtype| variant(&Form { bias, residual, activation, w_dtype, ..form });
+            [DType::F32].into_iter().chain(COMPRESSED).map(of)
         })
     })
 }
