@@ -59,6 +59,7 @@ pub const LIBRARY: &[(&str, &str)] = &[
     ("lib/matmul.wgsl", include_str!("../../shaders/lib/matmul.wgsl")),
     ("lib/math.wgsl", include_str!("../../shaders/lib/math.wgsl")),
     ("lib/reduce.wgsl", include_str!("../../shaders/lib/reduce.wgsl")),
+    ("lib/terms.wgsl", include_str!("../../shaders/lib/terms.wgsl")),
     ("lib/weight_f32.wgsl", include_str!("../../shaders/lib/weight_f32.wgsl")),
     ("lib/weight_f32_any.wgsl", include_str!("../../shaders/lib/weight_f32_any.wgsl")),
     ("lib/weight_f16.wgsl", include_str!("../../shaders/lib/weight_f16.wgsl")),

@@ -299,6 +299,12 @@ pointwise_ops! {
     mix4(a, b, c, d; p, q, r, s) = a * p + b * q + c * r + d * s;
 }
 
+/// x · s over `shape`, to which x broadcasts: what a gradient of a sum is.
+pub(super) fn scaled_to(x: &Tensor, s: f32, shape: Shape) -> Result<Tensor> {
+    static SCALE: LazyLock<Pointwise> = LazyLock::new(build::scale);
+    SCALE.forward.run("scale", &[x], &[s], shape)
+}
+
 impl Tensor {
     /// a + b
     pub fn add(&self, other: &Tensor) -> Result<Tensor> {
