@@ -16,7 +16,7 @@ mod plan;
 pub use cases::cases;
 
 use super::fill;
-use super::pointwise;
+use super::layout;
 use crate::autograd::{Backward, no_backward};
 use crate::gpu::{DeviceClass, Variant};
 use crate::tensor::{DType, Shape, Tensor};
@@ -169,7 +169,8 @@ struct Sum {
 
 impl Backward for Sum {
     fn backward(self: Box<Self>, dy: &Tensor, _need: &[bool]) -> Result<Vec<Option<Tensor>>> {
-        Ok(vec![Some(pointwise::scaled_to(dy, self.scale, self.from)?)])
+        let dy = if self.scale == 1.0 { dy.clone() } else { dy.scale(self.scale)? };
+        Ok(vec![Some(layout::broadcast(&dy, self.from)?)])
     }
 }
 
