@@ -46,6 +46,7 @@ impl std::fmt::Display for Knob {
 
 /// The files that shaders may import.
 pub const LIBRARY: &[(&str, &str)] = &[
+    ("lib/bilinear.wgsl", include_str!("../../shaders/lib/bilinear.wgsl")),
     ("lib/nearest.wgsl", include_str!("../../shaders/lib/nearest.wgsl")),
     ("lib/conv.wgsl", include_str!("../../shaders/lib/conv.wgsl")),
     ("lib/rows_own.wgsl", include_str!("../../shaders/lib/rows_own.wgsl")),

@@ -20,6 +20,7 @@ pub mod random;
 pub mod reduce;
 pub mod resample;
 pub mod rope;
+pub mod sample;
 pub mod select;
 pub mod softmax;
 mod span;
@@ -48,6 +49,7 @@ pub fn variants() -> Vec<Variant> {
         reduce::variants(),
         resample::variants(),
         rope::variants(),
+        sample::variants(),
         select::variants(),
         softmax::variants(),
         timestep::variants(),
@@ -76,6 +78,7 @@ pub fn cases() -> Vec<case::OpCase> {
         reduce::cases(),
         resample::cases(),
         rope::cases(),
+        sample::cases(),
         select::cases(),
         softmax::cases(),
         timestep::cases(),
