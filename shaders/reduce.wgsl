@@ -6,7 +6,9 @@
 // SHARED: a workgroup per share, lanes take neighbouring terms and fold. Otherwise an invocation per share. QUADS: four
 // at once, which are terms if the innermost axis is reduced (INNER) and results if it is kept. The order of the terms
 // is fixed by the shapes and the kind of device.
-// Ladder, CPU time on lavapipe of 4M elements in [4M] to [1] / [2048, 2048] to rows / to columns: MEASURED
+// Ladder, CPU time on lavapipe of 4M elements: [4M] to [1], [2048, 2048] to its rows, to its columns, [1.4M, 3] to its rows:
+// (1) an invocation per result, five axes decoded for every term 401, 50, 52, 103 ms; (2) axes merged by the host, a walk
+// without divisions, four at once, and few results shared by 1024 invocations 4, 3, 4, 45 ms.
 
 alias V = vec4<f32>;                    // knob: vec4<f32> | f32
 const QUADS: bool = true;               // knob: V is vec4<f32>
