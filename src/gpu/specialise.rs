@@ -47,6 +47,7 @@ impl std::fmt::Display for Knob {
 
 /// The files that shaders may import.
 pub const LIBRARY: &[(&str, &str)] = &[
+    ("lib/bilinear.wgsl", include_str!("../../shaders/lib/bilinear.wgsl")),
     ("lib/nearest.wgsl", include_str!("../../shaders/lib/nearest.wgsl")),
     ("lib/conv.wgsl", include_str!("../../shaders/lib/conv.wgsl")),
     ("lib/rows_own.wgsl", include_str!("../../shaders/lib/rows_own.wgsl")),
@@ -64,6 +65,7 @@ pub const LIBRARY: &[(&str, &str)] = &[
     ("lib/matmul.wgsl", include_str!("../../shaders/lib/matmul.wgsl")),
     ("lib/math.wgsl", include_str!("../../shaders/lib/math.wgsl")),
     ("lib/reduce.wgsl", include_str!("../../shaders/lib/reduce.wgsl")),
+    ("lib/terms.wgsl", include_str!("../../shaders/lib/terms.wgsl")),
     ("lib/weight_f32.wgsl", include_str!("../../shaders/lib/weight_f32.wgsl")),
     ("lib/weight_f32_any.wgsl", include_str!("../../shaders/lib/weight_f32_any.wgsl")),
     ("lib/weight_q8.wgsl", include_str!("../../shaders/lib/weight_q8.wgsl")),

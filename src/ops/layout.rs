@@ -106,6 +106,15 @@ pub(crate) fn write(y: &Tensor, part: &Tensor, axis: usize, start: usize) -> Res
     copy(part, y, Region::of(part.shape(), &from, &to, 0, start * to[axis]))
 }
 
+/// x over `shape`, to which it broadcasts. Not differentiable.
+pub(super) fn broadcast(x: &Tensor, shape: Shape) -> Result<Tensor> {
+    let y = Tensor::empty(x.gpu(), shape, x.dtype())?;
+    let (lengths, strides) = (x.shape().padded(), x.shape().strides());
+    let from: Vec<usize> = (0..Shape::MAX_RANK).map(|i| if lengths[i] == 1 { 0 } else { strides[i] }).collect();
+    copy(x, &y, Region::of(shape, &from[Shape::MAX_RANK - shape.rank()..], &own_strides(shape), 0, 0))?;
+    Ok(y)
+}
+
 /// Strides of the axes that the shape has.
 fn own_strides(shape: Shape) -> Vec<usize> {
     shape.strides()[Shape::MAX_RANK - shape.rank()..].to_vec()

@@ -316,6 +316,14 @@ pointwise_ops! {
     guidance(u, c; g) = u.clone() + (c - u) * g;
     /// x · (r·√(c/v) + 1 − r): guidance rescale, with c and v the squared deviations of conditional and guided prediction.
     guidance_rescale(x, c, v; r) = x * ((c / v.max(1e-30)).sqrt() * r.clone() + (r * -1.0 + 1.0));
+    /// total / max(count, 1): a mean over those that count, 0 if none does.
+    quotient_of_count(total, count) = total / count.max(1.0);
+    /// (a − b)²
+    squared_error(a, b) = (a.clone() - b.clone()) * (a - b);
+    /// w · (a − b)², with weights that broadcast.
+    weighted_squared_error(a, b, w) = w * (a.clone() - b.clone()) * (a - b);
+    /// min(1, max_norm / (norm + 10⁻⁶)): what gradients are multiplied by so that their norm is at most `max_norm`.
+    clip_factor(norm; max_norm) = (max_norm / (norm + 1e-6)).min(1.0);
     /// p·a + q·b with factors that broadcast: every sample of a batch at its own noise level.
     blend(a, b, p, q) = a * p + b * q;
     /// p·a + q·b: the linear step of a sampler.

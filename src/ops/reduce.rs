@@ -1,42 +1,109 @@
-//! Sums over axes:   `y[o] = Σ_r x[o, r]`   where r runs over the reduced axes, in a fixed order.
+//! Reductions over any axes:
 //!
-//! Gradient: dx = dy, broadcast.
+//! - `sum`   `y[o] = Σ_r x[o, r]`,   `mean` the same divided by the number of terms
+//! - `max`   `y[o] = max_r x[o, r]`,   `min` likewise
+//! - `sum_of_squares`   `Σ x²` of a whole tensor, for norms of gradients
+//!
+//! where r runs over the reduced axes. They stay with length 1, so that the result broadcasts against x; `reshape` drops them
+//! without a copy. The order of the terms is fixed: the same bits every time on the same kind of device.
+//!
+//! Gradient: sum dx = dy, broadcast, mean the same scaled; max and min dx = dy at the first of equal extremes, 0 elsewhere.
 
-use super::case::{Array, OpCase, operand};
-use crate::autograd::Backward;
-use crate::gpu::{DeviceClass, Kernel, Variant};
+mod cases;
+mod launch;
+mod plan;
+
+pub use cases::cases;
+
+use super::fill;
+use super::layout;
+use crate::autograd::{Backward, no_backward};
+use crate::gpu::{DeviceClass, Variant};
 use crate::tensor::{DType, Shape, Tensor};
 use crate::{Error, Result};
+use launch::Run;
+use plan::{Axis, Part};
 
-static REDUCE: Kernel = Kernel::new("reduce", include_str!("../../shaders/reduce.wgsl"));
+const WG: usize = 64;
 
-#[repr(C)]
-#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
-struct Params {
-    outputs: u32,
-    terms: u32,
-    scale: f32,
-    pad: u32,
-    /// Lengths and strides in x of the kept and of the reduced axes, outermost first.
-    kept: [[u32; 4]; 5],
-    reduced: [[u32; 4]; 5],
+/// What becomes of the terms.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Kind {
+    /// Their sum times a factor.
+    Sum(f32),
+    Squares,
+    Max,
+    Min,
+}
+
+impl Kind {
+    fn is_maximum(self) -> bool {
+        matches!(self, Kind::Max | Kind::Min)
+    }
+
+    /// What becomes of the results of those that shared the terms.
+    fn of_shares(self) -> Kind {
+        if self.is_maximum() { self } else { Kind::Sum(1.0) }
+    }
+
+    /// The factor of a sum, and the sign bit that makes a maximum of a minimum.
+    fn factors(self) -> (f32, u32) {
+        match self {
+            Kind::Sum(scale) => (scale, 0),
+            Kind::Squares | Kind::Max => (1.0, 0),
+            Kind::Min => (1.0, 1 << 31),
+        }
+    }
 }
 
 impl Tensor {
+    /// Sum over axes, which stay with length 1. Over an empty axis it is 0.
+    pub fn sum(&self, axes: &[usize]) -> Result<Tensor> {
+        self.sum_to(kept("sum", self, axes)?)
+    }
+
+    /// Mean over axes, which stay with length 1. Over an empty axis it is NaN.
+    pub fn mean(&self, axes: &[usize]) -> Result<Tensor> {
+        let shape = kept("mean", self, axes)?;
+        let terms: usize = axes.iter().map(|&axis| self.shape().as_slice()[axis]).product();
+        sum(self, shape, 1.0 / terms as f32, self.gpu().class())
+    }
+
+    /// Maximum over axes, which stay with length 1. NaN is above everything. An empty axis is an error.
+    pub fn max(&self, axes: &[usize]) -> Result<Tensor> {
+        extreme("max", self, axes, self.gpu().class())
+    }
+
+    /// Minimum over axes, which stay with length 1. NaN is below everything. An empty axis is an error.
+    pub fn min(&self, axes: &[usize]) -> Result<Tensor> {
+        extreme("min", self, axes, self.gpu().class())
+    }
+
     /// The sum over those axes along which `shape` is 1 or missing: undoes a broadcast from `shape`.
     pub fn sum_to(&self, shape: impl Into<Shape>) -> Result<Tensor> {
-        reduce(self, shape.into(), 1.0)
+        sum(self, shape.into(), 1.0, self.gpu().class())
     }
 
     /// Mean over the last axis, which stays with length 1.
     pub fn mean_last(&self) -> Result<Tensor> {
-        let rank = self.shape().rank();
-        let [_, c] = self.rows("mean_last x")?;
-        reduce(self, self.shape().with(rank - 1, 1), 1.0 / c as f32)
+        self.rows("mean_last x")?;
+        self.mean(&[self.shape().rank() - 1])
     }
 }
 
-fn reduce(x: &Tensor, shape: Shape, scale: f32) -> Result<Tensor> {
+/// The shape that is left, with length 1 where an axis is reduced.
+fn kept(op: &str, x: &Tensor, axes: &[usize]) -> Result<Shape> {
+    let mut shape = x.shape();
+    for (i, &axis) in axes.iter().enumerate() {
+        if axis >= shape.rank() || axes[..i].contains(&axis) {
+            return Err(Error::Input(format!("{op}: {axes:?} are not different axes of {}", x.shape())));
+        }
+        shape = shape.with(axis, 1);
+    }
+    Ok(shape)
+}
+
+fn sum(x: &Tensor, shape: Shape, scale: f32, class: DeviceClass) -> Result<Tensor> {
     if shape == x.shape() && scale == 1.0 {
         return Ok(x.clone());
     }
@@ -49,95 +116,73 @@ fn reduce(x: &Tensor, shape: Shape, scale: f32) -> Result<Tensor> {
             got: x.shape().to_string(),
         });
     }
-    let y = Tensor::empty(x.gpu(), shape, DType::F32)?;
-    let params = lay_out(x.shape(), shape, scale);
-    let wg = workgroup(x.gpu().class());
-    let bindings = [x.bind(), y.bind()];
-    let groups = y.len().div_ceil(if wg == 1 { 64 } else { 1 }) as u64;
-    variant(x.gpu().class()).run(x.gpu(), &bindings, bytemuck::bytes_of(&params), groups, x.len() as f64)?;
     let from = x.shape();
-    y.on_tape("reduce", &[x], || Box::new(Reduce { from, scale }))
-}
-
-fn lay_out(x: Shape, y: Shape, scale: f32) -> Params {
-    let (from, to, strides) = (x.padded(), y.padded(), x.strides());
-    let mut params = Params {
-        outputs: y.len() as u32,
-        terms: 1,
-        scale,
-        pad: 0,
-        kept: [[1, 0, 0, 0]; 5],
-        reduced: [[1, 0, 0, 0]; 5],
+    let y = if x.is_empty() {
+        fill::full(x.gpu(), shape, 0.0 * scale)?
+    } else {
+        let y = Tensor::empty(x.gpu(), shape, DType::F32)?;
+        Run { kind: Kind::Sum(scale), class, x, given: None, y: &y, places: None }.all(Part::whole(from, shape))?;
+        y
     };
-    for axis in 0..Shape::MAX_RANK {
-        let row = [from[axis] as u32, strides[axis] as u32, 0, 0];
-        if from[axis] == to[axis] {
-            params.kept[axis] = row;
-        } else {
-            params.reduced[axis] = row;
-            params.terms *= from[axis] as u32;
-        }
-    }
-    params
+    y.on_tape("reduce", &[x], || Box::new(Sum { from, scale }))
 }
 
-/// Invocations that share one sum: a software driver pays for every barrier.
-fn workgroup(class: DeviceClass) -> u32 {
-    match class {
-        DeviceClass::Software => 1,
-        DeviceClass::Hardware => 64,
+fn extreme(op: &'static str, x: &Tensor, axes: &[usize], class: DeviceClass) -> Result<Tensor> {
+    let shape = kept(op, x, axes)?;
+    x.expect_dtype(&format!("{op} x"), DType::F32)?;
+    if shape == x.shape() {
+        return Ok(x.clone());
+    }
+    if x.is_empty() && !shape.is_empty() {
+        return Err(Error::Input(format!("{op}: the reduced axes {axes:?} of {} are empty", x.shape())));
+    }
+    let y = Tensor::empty(x.gpu(), shape, DType::F32)?;
+    let places = if x.is_tracked() { Some(Tensor::empty(x.gpu(), shape, DType::U32)?) } else { None };
+    if !x.is_empty() {
+        let kind = if op == "max" { Kind::Max } else { Kind::Min };
+        Run { kind, class, x, given: None, y: &y, places: places.as_ref() }.all(Part::whole(x.shape(), shape))?;
+    }
+    let from = x.shape();
+    match places {
+        Some(places) => y.on_tape(op, &[x], || Box::new(Extreme { from, places })),
+        None => Ok(y),
     }
 }
 
-fn variant(class: DeviceClass) -> Variant {
-    REDUCE.plain().flag("SHARED", workgroup(class) > 1)
+/// Writes Σ x² over all of `x` into element `at` of `y`. It has no gradient.
+pub(super) fn sum_of_squares(x: &Tensor, y: &Tensor, at: usize) -> Result<()> {
+    no_backward("sum_of_squares", &[x, y])?;
+    x.expect_dtype("sum_of_squares x", DType::F32)?;
+    let part = Part { to: at, ..Part::of([Axis { length: x.len(), reduced: true }]) };
+    Run { kind: Kind::Squares, class: x.gpu().class(), x, given: None, y, places: None }.all(part)
 }
 
 /// Every variant.
 pub fn variants() -> Vec<Variant> {
-    [DeviceClass::Software, DeviceClass::Hardware].map(variant).to_vec()
+    launch::variants()
 }
 
-struct Reduce {
+struct Sum {
     from: Shape,
     scale: f32,
 }
 
-impl Backward for Reduce {
+impl Backward for Sum {
     fn backward(self: Box<Self>, dy: &Tensor, _need: &[bool]) -> Result<Vec<Option<Tensor>>> {
-        let zeros = super::fill::zeros(dy.gpu(), self.from)?;
-        Ok(vec![Some(super::pointwise::mix(&zeros, dy, 1.0, self.scale)?)])
+        let dy = if self.scale == 1.0 { dy.clone() } else { dy.scale(self.scale)? };
+        Ok(vec![Some(layout::broadcast(&dy, self.from)?)])
     }
 }
 
-/// Cases: leading, trailing, inner and all axes.
-pub fn cases() -> Vec<OpCase> {
-    let shapes: [(&[usize], &[usize]); 6] = [
-        (&[37, 5], &[5]),
-        (&[3, 130], &[3, 1]),
-        (&[2, 3, 4, 5], &[3, 1, 5]),
-        (&[2, 3, 4, 5, 6], &[2, 1, 4, 1, 6]),
-        (&[7, 11], &[]),
-        (&[1, 1], &[1]),
-    ];
-    let case = |(from, to): (&[usize], &[usize])| {
-        let target = to.to_vec();
-        let kept = to.to_vec();
-        let run = move |x: &[Tensor]| x[0].sum_to(target.as_slice());
-        OpCase::new("reduce", format!("{from:?} to {to:?}"), vec![operand(from)], run, move |a| {
-            sum_oracle(&a[0], &kept)
-        })
-    };
-    shapes.map(case).into()
+struct Extreme {
+    from: Shape,
+    places: Tensor,
 }
 
-fn sum_oracle(x: &Array, to: &[usize]) -> Array {
-    let mut y = Array::build(to, |_| 0.0);
-    let skipped = x.shape.len() - to.len();
-    let _ = Array::from_coordinates(&x.shape, |at| {
-        let flat = at[skipped..].iter().zip(to).fold(0, |flat, (c, n)| flat * n + if *n == 1 { 0 } else { *c });
-        y.data[flat] += x.at(at);
-        0.0
-    });
-    y
+impl Backward for Extreme {
+    fn backward(self: Box<Self>, dy: &Tensor, _need: &[bool]) -> Result<Vec<Option<Tensor>>> {
+        let dx = Tensor::empty(dy.gpu(), self.from, DType::F32)?;
+        launch::max_backward(dy, &self.places, &dx)?;
+        Ok(vec![Some(dx)])
+    }
 }
