@@ -56,6 +56,8 @@ pub const LIBRARY: &[(&str, &str)] = &[
     ("lib/keys_subgroup.wgsl", include_str!("../../shaders/lib/keys_subgroup.wgsl")),
     ("lib/queries_own.wgsl", include_str!("../../shaders/lib/queries_own.wgsl")),
     ("lib/queries_subgroup.wgsl", include_str!("../../shaders/lib/queries_subgroup.wgsl")),
+    ("lib/quads_own.wgsl", include_str!("../../shaders/lib/quads_own.wgsl")),
+    ("lib/quads_subgroup.wgsl", include_str!("../../shaders/lib/quads_subgroup.wgsl")),
     ("lib/attention.wgsl", include_str!("../../shaders/lib/attention.wgsl")),
     ("lib/heads_dy_f32.wgsl", include_str!("../../shaders/lib/heads_dy_f32.wgsl")),
     ("lib/heads_dy_f32_any.wgsl", include_str!("../../shaders/lib/heads_dy_f32_any.wgsl")),

@@ -4,14 +4,43 @@ use super::super::fill::zeros;
 use super::Conv;
 use super::geometry::{Area, Geometry};
 use crate::Result;
-use crate::gpu::{DeviceClass, Kernel, Variant};
+use crate::gpu::{DeviceClass, Gpu, Kernel, Variant};
 use crate::tensor::{DType, Shape, Tensor};
 
 static KERNEL: Kernel =
     Kernel::new("conv2d_weight_backward", include_str!("../../../shaders/conv2d_weight_backward.wgsl"));
-const WG: usize = 64;
-/// Output and input channels of an invocation.
-const TILE: [usize; 2] = [8, 8];
+
+/// What an invocation and a workgroup cover.
+#[derive(Clone, Copy)]
+struct Tile {
+    /// Quads of output and of input channels of an invocation.
+    quads: [u32; 2],
+    /// Lanes of a workgroup, which share the output channels.
+    lanes: u32,
+    /// Whether a subgroup of at least eight shares what its lanes load.
+    subgroup: bool,
+}
+
+impl Tile {
+    const OWN: Tile = Tile { quads: [2, 2], lanes: 32, subgroup: false };
+    const NARROW: Tile = Tile { quads: [2, 1], lanes: 8, subgroup: true };
+    const WIDE: Tile = Tile { quads: [4, 1], lanes: 8, subgroup: true };
+
+    fn choose(gpu: &Gpu, g: &Geometry) -> Tile {
+        match (gpu.class(), gpu.subgroup_size()) {
+            (DeviceClass::Software, 8..) if g.to[2] > 8 => Tile::WIDE,
+            (DeviceClass::Software, 8..) => Tile::NARROW,
+            _ => Tile::OWN,
+        }
+    }
+
+    /// Workgroups of one slice of the pixels.
+    fn groups(self, g: &Geometry) -> usize {
+        let [outputs, inputs] = self.quads.map(|quads| 4 * quads as usize);
+        let columns = g.kernel[0] * g.kernel[1] * g.from[2].div_ceil(inputs);
+        columns.div_ceil(self.lanes as usize) * g.to[2].div_ceil(outputs)
+    }
+}
 
 #[repr(C)]
 #[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
@@ -62,12 +91,8 @@ fn slices(x: &Tensor, g: &Geometry, area: &Area) -> usize {
     };
     let weights = g.to[2] * g.kernel[0] * g.kernel[1] * g.from[2];
     let room = x.gpu().limits().max_binding as usize / 4 / weights;
-    (wanted / invocations(g)).min(g.pixels(area) / 32).min(room).max(1)
-}
-
-/// Invocations of one slice.
-fn invocations(g: &Geometry) -> usize {
-    g.kernel[0] * g.kernel[1] * g.to[2].div_ceil(TILE[0]) * g.from[2].div_ceil(TILE[1])
+    let tile = Tile::choose(x.gpu(), g);
+    (wanted / (tile.groups(g) * tile.lanes as usize)).min(g.pixels(area) / 32).min(room).max(1)
 }
 
 fn run(x: &Tensor, dy: &Tensor, parts: &Tensor, g: &Geometry, area: &Area, slices: usize) -> Result<()> {
@@ -91,19 +116,25 @@ fn run(x: &Tensor, dy: &Tensor, parts: &Tensor, g: &Geometry, area: &Area, slice
         y_start,
         slices: slices as u32,
     };
-    let groups = (slices * invocations(g)).div_ceil(WG) as u64;
+    let tile = Tile::choose(x.gpu(), g);
+    let groups = (slices * tile.groups(g)) as u64;
     let work = 2.0 * (g.pixels(area) * parts.len() / parts.shape().as_slice()[0]) as f64;
-    let variant = variant(g.from[2].is_multiple_of(4), g.to[2].is_multiple_of(4));
+    let variant = variant(tile, g.from[2].is_multiple_of(4), g.to[2].is_multiple_of(4));
     variant.run(x.gpu(), &[x_part, y_part, parts.bind()], bytemuck::bytes_of(&params), groups, work)
 }
 
-fn variant(x_quads: bool, dy_quads: bool) -> Variant {
+fn variant(tile: Tile, x_quads: bool, dy_quads: bool) -> Variant {
     let x = if x_quads { "lib/input_f32.wgsl" } else { "lib/input_f32_any.wgsl" };
     let dy = if dy_quads { "lib/weight_f32.wgsl" } else { "lib/weight_f32_any.wgsl" };
-    KERNEL.plain().import("INPUT", x).import("WEIGHT", dy)
+    let [outputs, inputs] = tile.quads;
+    let variant = KERNEL.plain().set("TN", outputs).set("TC", inputs).set("WG", tile.lanes);
+    let variant = variant.import("INPUT", x).import("WEIGHT", dy).enable("SUBGROUP", tile.subgroup);
+    if tile.subgroup { variant.import("QUADS", "lib/quads_subgroup.wgsl") } else { variant }
 }
 
 /// Every variant.
 pub(super) fn variants() -> Vec<Variant> {
-    [false, true].into_iter().flat_map(|x| [false, true].map(|dy| variant(x, dy))).collect()
+    let both = [false, true];
+    let tiles = [Tile::OWN, Tile::NARROW, Tile::WIDE];
+    tiles.into_iter().flat_map(|t| both.into_iter().flat_map(move |x| both.map(|dy| variant(t, x, dy)))).collect()
 }
