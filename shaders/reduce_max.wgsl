@@ -12,6 +12,7 @@ alias V = vec4<u32>;                    // knob: vec4<u32> | u32
 const QUADS: bool = true;               // knob: V is vec4<u32>
 const INNER: bool = true;               // knob
 const SHARED: bool = true;              // knob: only with INNER
+const GIVEN: bool = false;              // knob: together with the block of that name
 const WG: u32 = 64u;
 
 @group(0) @binding(0) var<storage, read>       x:      array<V>;     // [..]
@@ -73,9 +74,7 @@ fn component(all: Scores, j: u32) -> Score {
     let vs = vec4<u32>(all.place);
     var place = p.first + vs[j];
     if QUADS && INNER { place = p.first + 4u * vs[j] + j; }
-    //@if GIVEN
-    place = vs[j];
-    //@end
+    if GIVEN { place = vs[j]; }
     return Score(keys[j], place);
 }
 
@@ -99,17 +98,13 @@ fn fold(own: Score, lane: u32) -> Score {
 
 fn write(at: u32, own: Score) {
     var best = own;
-    if p.more == 1u {
-        var before = Score(vec4<u32>(key_of(V(y[at] ^ p.flip))).x, 0u);
-        //@if PLACES
-        before.place = places[at];
-        //@end
-        best = better(before, own);
-    }
-    y[at] = bits_of(best.key) ^ p.flip;
+    let before = vec4<u32>(key_of(V(y[at] ^ p.flip))).x;
     //@if PLACES
+    if p.more == 1u { best = better(Score(before, places[at]), own); }
     places[at] = best.place;
     //@end
+    if p.more == 1u { best.key = max(best.key, before); }
+    y[at] = bits_of(best.key) ^ p.flip;
 }
 
 @compute @workgroup_size(WG)

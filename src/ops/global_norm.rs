@@ -1,7 +1,7 @@
 //! The norm of many tensors as one vector:   `norm = √(Σ_t Σ_i x_t[i]²)`
 //!
-//! Gradients are clipped by it on the device, without a readback: [`clip_factor`](super::pointwise::clip_factor) turns it into
-//! min(1, max_norm / (norm + 10⁻⁶)), as PyTorch's `clip_grad_norm_` does, and [`adamw`](super::adamw::adamw) multiplies by that.
+//! Gradients are clipped by it on the device, without a readback: [`clip_factor`] turns it into
+//! min(1, max_norm / (norm + 10⁻⁶)), as PyTorch's `clip_grad_norm_` does, and [`AdamW::step`](super::adamw::AdamW::step) multiplies by that.
 //! Every tensor's squares are added in a fixed order into a place of their own, then the places. It has no gradient.
 
 use super::case::{Array, OpCase, operand};

@@ -4,7 +4,7 @@
 //! Holtzman et al. 2020) keeps the smallest set of the most probable tokens whose probability reaches p, at least one; of
 //! equal logits at its end the first ones. Temperature 0 is the argmax.
 //!
-//! The uniform number of row r is element r of stream `stream` of [`random::uniform`](super::random::uniform) under the seed, and the
+//! The uniform number of row r is element r of stream `stream` of [`random::uniform`] under the seed, and the
 //! token is the first one at which the cumulative probability, in the order of the vocabulary, exceeds it: the same seed
 //! draws the same tokens, on another device too but for rounding. NaN is never drawn beside anything else. It has no gradient.
 

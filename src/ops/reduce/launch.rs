@@ -113,11 +113,8 @@ impl Run<'_> {
             bindings.push(window(places, to, results)?.0);
         }
         let variant = variant(self.kind, quads, part.is_inner(), sharing.workgroups);
-        let variant = if self.kind.is_maximum() {
-            variant.enable("GIVEN", self.given.is_some()).enable("PLACES", places.is_some())
-        } else {
-            variant
-        };
+        let variant =
+            if self.kind.is_maximum() { with_places(variant, self.given.is_some(), places.is_some()) } else { variant };
         let invocations = params.outputs as usize * sharing.sharers;
         let groups = if sharing.workgroups { invocations } else { invocations.div_ceil(WG) };
         let work = part.elements() as f64;
@@ -184,6 +181,11 @@ fn variant(kind: Kind, quads: bool, inner: bool, shared: bool) -> Variant {
     if kind.is_maximum() { variant } else { variant.flag("SQUARE", matches!(kind, Kind::Squares)) }
 }
 
+/// A maximum whose terms have places already, and one that writes places.
+fn with_places(variant: Variant, given: bool, places: bool) -> Variant {
+    variant.flag("GIVEN", given).enable("GIVEN", given).enable("PLACES", places)
+}
+
 /// Every variant.
 pub(super) fn variants() -> Vec<Variant> {
     let both = [false, true];
@@ -192,8 +194,7 @@ pub(super) fn variants() -> Vec<Variant> {
     let of = |(quads, inner, shared): (bool, bool, bool)| {
         let max = variant(Kind::Max, quads, inner, shared);
         let blocks = both.iter().flat_map(|&given| both.map(|places| (given, places)));
-        let blocks: Vec<Variant> =
-            blocks.map(|(given, places)| max.clone().enable("GIVEN", given).enable("PLACES", places)).collect();
+        let blocks: Vec<Variant> = blocks.map(|(given, places)| with_places(max.clone(), given, places)).collect();
         let sums = [variant(Kind::Sum(1.0), quads, inner, shared), variant(Kind::Squares, quads, inner, shared)];
         [sums.to_vec(), blocks].concat()
     };
