@@ -92,6 +92,36 @@ fn what_does_not_fit_a_binding_is_cut() {
     }
 }
 
+/// Every op takes its results from `Tensor::empty` (tests/tidy.rs), so an element that a kernel forgets is seen.
+#[cfg(debug_assertions)]
+#[test]
+fn fresh_memory_is_poisoned() {
+    let gpu = weak_gpu();
+    for n in [1, 7, 300_000] {
+        assert!(read(&Tensor::empty(gpu, [n], DType::F32).unwrap()).iter().all(|x| x.is_nan()));
+        assert!(read(&Tensor::empty(gpu, [n], DType::F16).unwrap()).iter().all(|x| x.is_nan()));
+        let integers = pollster::block_on(Tensor::empty(gpu, [n], DType::U32).unwrap().read_u32()).unwrap();
+        assert!(integers.iter().all(|x| *x == u32::MAX));
+    }
+}
+
+#[test]
+fn an_emulated_device_shares_pipelines_but_not_limits() {
+    let gpu = open(&GpuOptions::from_env().unwrap());
+    let options = GpuOptions { max_binding: Some(4 << 10), max_groups: Some(2), ..Default::default() };
+    let weak = gpu.emulate(&options).unwrap();
+    assert!(weak.limits().max_binding == 4 << 10 && gpu.limits().max_binding > 4 << 10);
+    weak.start_log();
+    let x = Tensor::from_f32(&weak, &[3.0; 1500], [1500]).unwrap();
+    assert_eq!(read(&scale(&x, 2.0).unwrap()), [6.0; 1500]);
+    let log: Vec<_> = weak.take_log().into_iter().filter(|d| d.kernel.starts_with("pointwise")).collect();
+    // 6,000 bytes in two parts: 1,024 elements by four workgroups, 476 by two.
+    assert_eq!(log.iter().map(|d| d.grid).collect::<Vec<_>>(), [[2, 2, 1], [2, 1, 1]], "{log:?}");
+    assert_eq!(gpu.compiled_variants().len(), weak.compiled_variants().len());
+    let too_weak = GpuOptions { max_binding: Some(1 << 10), ..Default::default() };
+    assert!(matches!(gpu.emulate(&too_weak), Err(Error::Input(_))));
+}
+
 #[test]
 fn memory_is_used_again() {
     let gpu = open(&GpuOptions::from_env().unwrap());

@@ -66,6 +66,8 @@ impl DeviceArguments {
             no_f16: self.no_f16 || environment.no_f16,
             no_subgroups: self.no_subgroups || environment.no_subgroups,
             profile: self.profile,
+            max_groups: environment.max_groups,
+            alignment: environment.alignment,
             pool_bound: None,
         };
         let gpu = Gpu::new(&options).await?;

@@ -13,6 +13,10 @@ pub struct GpuOptions {
     pub no_f16: bool,
     /// Never use subgroup operations.
     pub no_subgroups: bool,
+    /// Workgroups along the first dimension of a grid before it folds into the second; the adapter's limit by default.
+    pub max_groups: Option<u32>,
+    /// Bytes to which bindings align at least: 256 is the most that any device asks for.
+    pub alignment: Option<u64>,
     /// Time every kernel with timestamps (one pass a dispatch: slower).
     pub profile: bool,
     /// Bytes of freed buffers kept for reuse (default 1 GiB).
@@ -20,7 +24,8 @@ pub struct GpuOptions {
 }
 
 impl GpuOptions {
-    /// Options from the environment: `DREAMLLM_ADAPTER`, `DREAMLLM_MAX_BINDING` (bytes), `DREAMLLM_NO_F16`, `DREAMLLM_NO_SUBGROUPS`.
+    /// Options from the environment: `DREAMLLM_ADAPTER`, `DREAMLLM_MAX_BINDING` (bytes), `DREAMLLM_NO_F16`, `DREAMLLM_NO_SUBGROUPS`,
+    /// `DREAMLLM_MAX_GROUPS`.
     pub fn from_env() -> Result<Self> {
         let var = |name: &str| std::env::var(name).ok().filter(|v| !v.is_empty());
         let flag = |name: &str| var(name).is_some_and(|v| v != "0");
@@ -33,9 +38,14 @@ impl GpuOptions {
             max_binding,
             no_f16: flag("DREAMLLM_NO_F16"),
             no_subgroups: flag("DREAMLLM_NO_SUBGROUPS"),
+            max_groups: var("DREAMLLM_MAX_GROUPS").map(|text| parse_groups(&text)).transpose()?,
             ..Default::default()
         })
     }
+}
+
+fn parse_groups(text: &str) -> Result<u32> {
+    text.parse().map_err(|_| Error::Input(format!("DREAMLLM_MAX_GROUPS: \"{text}\" is not a number of workgroups")))
 }
 
 /// What kind of device runs the shaders; kernels are chosen by it.

@@ -4,7 +4,7 @@ use super::device::{Gpu, lock, to_error};
 use super::pool::size_class;
 use crate::{Error, Result};
 
-/// A storage buffer. Its bytes are undefined until something writes them (NaN in debug builds).
+/// A storage buffer. Its bytes are undefined until something writes them (in debug builds every bit is set).
 pub struct Buffer {
     gpu: Gpu,
     raw: Option<wgpu::Buffer>,

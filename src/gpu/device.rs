@@ -26,6 +26,8 @@ pub struct Limits {
     pub uniform_alignment: u64,
     /// Workgroups along one dimension of a grid.
     pub max_groups: u32,
+    /// Workgroups along the first dimension of a grid before it folds into the second, at most `max_groups`.
+    pub fold: u32,
     /// Invocations of one workgroup.
     pub max_invocations: u32,
     /// Bytes of workgroup memory.
@@ -43,7 +45,7 @@ pub(super) struct Inner {
     pub profile: bool,
     // Locked in this order when more than one is needed: recorder, pipelines, pool.
     pub recorder: Mutex<Recorder>,
-    pub pipelines: Mutex<Pipelines>,
+    pub pipelines: Arc<Mutex<Pipelines>>,
     pub pool: Mutex<Pool>,
     fault: Arc<Mutex<Option<Error>>>,
 }
@@ -73,11 +75,8 @@ impl Gpu {
         let features = wanted_features(adapter, options);
         let mut limits = adapter.limits();
         // One binding below 2 GiB keeps every element index within 32 bits and within what Vulkan and DX12 allow.
-        let bound = options.max_binding.unwrap_or(u64::MAX).min((1 << 31) - 256) & !255;
-        limits.max_storage_buffer_binding_size = limits.max_storage_buffer_binding_size.min(bound);
-        if bound < (1 << 12) {
-            return Err(Error::Input("--max-binding must be at least 4KiB".into()));
-        }
+        let most = limits.max_storage_buffer_binding_size.min((1 << 31) - 256);
+        limits.max_storage_buffer_binding_size = most;
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("dreamllm"),
             required_features: features,
@@ -90,7 +89,7 @@ impl Gpu {
             .await
             .map_err(|e| Error::NoAdapter(format!("{} refuses a device: {e}", report.name)))?;
         let fault = watch_faults(&device);
-        let limits = Limits::of(&limits);
+        let limits = Limits::of(&limits).weakened(options)?;
         let inner = Inner {
             report,
             subgroup_size: match features.contains(wgpu::Features::SUBGROUP) {
@@ -100,7 +99,7 @@ impl Gpu {
             shader_f16: features.contains(wgpu::Features::SHADER_F16),
             profile: features.contains(wgpu::Features::TIMESTAMP_QUERY),
             recorder: Mutex::new(Recorder::new(&device, &limits)),
-            pipelines: Mutex::new(Pipelines::new(&device)),
+            pipelines: Arc::new(Mutex::new(Pipelines::new(&device))),
             pool: Mutex::new(Pool::new(options.pool_bound.unwrap_or(1 << 30))),
             device,
             queue,
@@ -111,6 +110,26 @@ impl Gpu {
             return Err(Error::Input(format!("{} has no timestamps to profile with", inner.report.name)));
         }
         Ok(Gpu(Arc::new(inner)))
+    }
+
+    /// The same device as `options` would make it behave. It shares the compiled pipelines, so that tests can look at
+    /// one device from many sides; its memory and its recordings are its own. Adapter and profile are not looked at.
+    pub fn emulate(&self, options: &GpuOptions) -> Result<Gpu> {
+        let Inner { device, queue, report, fault, pipelines, .. } = &*self.0;
+        let limits = self.0.limits.weakened(options)?;
+        Ok(Gpu(Arc::new(Inner {
+            report: report.clone(),
+            subgroup_size: if options.no_subgroups { 0 } else { self.0.subgroup_size },
+            shader_f16: self.0.shader_f16 && !options.no_f16,
+            profile: false,
+            recorder: Mutex::new(Recorder::new(device, &limits)),
+            pipelines: pipelines.clone(),
+            pool: Mutex::new(Pool::new(options.pool_bound.unwrap_or(1 << 30))),
+            device: device.clone(),
+            queue: queue.clone(),
+            limits,
+            fault: fault.clone(),
+        })))
     }
 
     /// What the device allows.
@@ -208,8 +227,20 @@ impl Limits {
             storage_alignment: u64::from(l.min_storage_buffer_offset_alignment),
             uniform_alignment: u64::from(l.min_uniform_buffer_offset_alignment),
             max_groups: l.max_compute_workgroups_per_dimension,
+            fold: l.max_compute_workgroups_per_dimension,
             max_invocations: l.max_compute_invocations_per_workgroup,
             max_workgroup_memory: l.max_compute_workgroup_storage_size,
         }
+    }
+
+    /// The limits of a weaker device.
+    fn weakened(self, options: &GpuOptions) -> Result<Self> {
+        let max_binding = options.max_binding.unwrap_or(u64::MAX).min(self.max_binding) & !255;
+        if max_binding < (1 << 12) {
+            return Err(Error::Input("--max-binding must be at least 4KiB".into()));
+        }
+        let fold = options.max_groups.unwrap_or(self.fold).clamp(1, self.max_groups);
+        let storage_alignment = self.storage_alignment.max(options.alignment.unwrap_or(1));
+        Ok(Limits { max_binding, fold, storage_alignment, ..self })
     }
 }

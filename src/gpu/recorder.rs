@@ -159,14 +159,14 @@ impl Gpu {
     }
 
     fn fold(&self, label: &str, groups: u64) -> Result<[u32; 3]> {
-        let max = u64::from(self.0.limits.max_groups);
-        let x = groups.min(max);
+        let (max, fold) = (u64::from(self.0.limits.max_groups), u64::from(self.0.limits.fold));
+        let x = groups.min(fold);
         let y = groups.div_ceil(x);
         if y > max {
             return Err(Error::TooLarge {
                 what: format!("kernel {label}"),
                 need: format!("{groups} workgroups"),
-                limit: format!("{max} squared"),
+                limit: format!("{fold} by {max}"),
             });
         }
         Ok([x as u32, y as u32, 1])

@@ -10,7 +10,7 @@
 mod backward;
 mod cases;
 
-pub use cases::cases;
+pub use cases::{Setup, by_every_kernel, cases};
 
 use self::backward::AttentionBackward;
 use super::matmul::{aligned_rows, matmul};

@@ -51,7 +51,9 @@ pub fn cases() -> Vec<OpCase> {
         let operands = vec![operand(&cache).constant(), operand(&rows).constant()];
         OpCase::new("cache", format!("{cache:?} {rows:?} at {at}"), operands, run, oracle)
     };
-    [(1, 5, 2, 0), (2, 7, 3, 2), (3, 4, 1, 3), (1, 300, 1, 256)].map(case).into()
+    [(1, 5, 2, 0), (2, 7, 3, 2), (3, 4, 1, 3), (1, 300, 1, 256), (2, 3, 0, 3), (2, 3, 3, 0), (0, 3, 2, 1)]
+        .map(case)
+        .into()
 }
 
 #[cfg(test)]

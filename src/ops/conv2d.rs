@@ -13,7 +13,7 @@ mod geometry;
 mod launch;
 mod weight;
 
-pub use cases::cases;
+pub use cases::{cases, plain_case};
 
 use super::matmul::{Epilogue, linear};
 use crate::autograd::Backward;

@@ -209,16 +209,11 @@ pub fn cases() -> Vec<OpCase> {
         (200, 96, &[130], DType::Q8),
         (9, 32, &[2, 5], DType::Q4),
         (400, 96, &[130], DType::Q4),
+        (4, 0, &[3], DType::F32),
+        (1, 1, &[1], DType::F32),
+        (0, 4, &[0], DType::F32),
     ] {
-        let operands = vec![operand(&[v, c]).dtype(dtype), operand(ids).dtype(DType::U32).range(0.0, v as f64)];
-        let oracle = move |x: &[Array]| {
-            let shape = [x[1].shape.as_slice(), &[c]].concat();
-            Array::build(&shape, |i| x[0].at(&[x[1].data[i / c] as usize, i % c]))
-        };
-        let run = |x: &[Tensor]| embedding(&x[0], &x[1]);
-        all.push(
-            OpCase::new("embedding", format!("{dtype} [{v}, {c}] by {ids:?}"), operands, run, oracle).tolerance(1e-6),
-        );
+        all.push(embedding_case(v, c, ids, dtype));
     }
     let gather = |x: &[Array]| Array::from_coordinates(&[6, 5], |at| x[0].at(&[x[1].data[at[0]] as usize, at[1]]));
     let operands = vec![operand(&[3, 5]), operand(&[6]).dtype(DType::U32).range(0.0, 3.0)];
@@ -226,14 +221,29 @@ pub fn cases() -> Vec<OpCase> {
         OpCase::new("embedding", "gather_rows [3, 5] by 6", operands, |x| gather_rows(&x[0], &x[1]), gather)
             .tolerance(1e-6),
     );
-    all.extend([(5, 4, 3), (9, 7, 2), (3, 8, 1), (64, 36, 20)].map(|(r, c, n)| put_case(r, c, n)));
-    all.extend([DType::F32, DType::F16, DType::Q8].map(bad_ids_case));
+    let puts = [(5, 4, 3), (9, 7, 2), (3, 8, 1), (64, 36, 20), (0, 4, 2), (3, 4, 0), (3, 0, 2), (1, 1, 1)];
+    all.extend(puts.map(|(r, c, n)| put_case(r, c, n)));
+    all.push(put_itself());
+    all.extend(
+        [(5, DType::F32), (5, DType::F16), (5, DType::Q8), (0, DType::F32)].map(|(v, dtype)| bad_ids_case(v, dtype)),
+    );
     all
 }
 
+/// Rows of a table `[v, c]` by ids of a shape, all of them in the table.
+pub fn embedding_case(v: usize, c: usize, ids: &[usize], dtype: DType) -> OpCase {
+    let operands = vec![operand(&[v, c]).dtype(dtype), operand(ids).dtype(DType::U32).range(0.0, v as f64)];
+    let oracle = move |x: &[Array]| {
+        let shape = [x[1].shape.as_slice(), &[c]].concat();
+        Array::build(&shape, |i| x[0].at(&[x[1].data[i / c] as usize, i % c]))
+    };
+    let run = |x: &[Tensor]| embedding(&x[0], &x[1]);
+    OpCase::new("embedding", format!("{dtype} [{v}, {c}] by {ids:?}"), operands, run, oracle).tolerance(1e-6)
+}
+
 /// Ids beyond the table give rows of NaN, which lose against a column that is lower than any value.
-fn bad_ids_case(dtype: DType) -> OpCase {
-    let (v, c, n) = (5, 4usize.next_multiple_of(dtype.row_multiple()), 12);
+fn bad_ids_case(v: usize, dtype: DType) -> OpCase {
+    let (c, n) = (4usize.next_multiple_of(dtype.row_multiple()), 12);
     let run = move |x: &[Tensor]| {
         let low = super::fill::full(x[0].gpu(), [n, 1], -9.0)?;
         super::select::argmax(&super::layout::concat(&[&embedding(&x[0], &x[1])?, &low], 1)?)
@@ -245,7 +255,7 @@ fn bad_ids_case(dtype: DType) -> OpCase {
     };
     let operands =
         vec![operand(&[v, c]).dtype(dtype).constant(), operand(&[n]).dtype(DType::U32).range(0.0, 2.0 * v as f64)];
-    OpCase::new("embedding", format!("{dtype} with ids beyond the table"), operands, run, oracle)
+    OpCase::new("embedding", format!("{dtype} with ids beyond the {v} rows of a table"), operands, run, oracle)
 }
 
 /// Which of `n` rows replaces row `r`, for about half of them.
@@ -254,7 +264,21 @@ fn source(r: usize, n: usize) -> u32 {
     if id < n { id as u32 } else { u32::MAX }
 }
 
-fn put_case(r: usize, c: usize, n: usize) -> OpCase {
+/// A tensor's own rows put into it.
+fn put_itself() -> OpCase {
+    let (r, c) = (6, 4);
+    let sources: Vec<u32> = (0..r).map(|i| source(i, r)).collect();
+    let from = sources.clone();
+    let run = move |x: &[Tensor]| put_rows(&x[0], &Tensor::from_u32(x[0].gpu(), &sources, [r])?, &x[0]);
+    let oracle = move |x: &[Array]| {
+        let row = |at: usize| if from[at] == u32::MAX { at } else { from[at] as usize };
+        Array::from_coordinates(&[r, c], |at| x[0].at(&[row(at[0]), at[1]]))
+    };
+    OpCase::new("embedding", "put_rows of a tensor into itself", vec![operand(&[r, c])], run, oracle).tolerance(1e-6)
+}
+
+/// x `[r, c]` with about half of its rows replaced by some of `n`.
+pub fn put_case(r: usize, c: usize, n: usize) -> OpCase {
     let run = move |x: &[Tensor]| {
         let sources: Vec<u32> = (0..r).map(|r| source(r, n)).collect();
         put_rows(&x[0], &Tensor::from_u32(x[0].gpu(), &sources, [r])?, &x[1])

@@ -6,7 +6,7 @@
 mod cases;
 mod launch;
 
-pub use cases::cases;
+pub use cases::{cases, plain_case};
 pub use launch::variants;
 
 use super::expr::Expr;

@@ -14,7 +14,7 @@ mod chunks;
 mod group;
 mod rows;
 
-pub use cases::cases;
+pub use cases::{cases, group_norm_case, row_cases};
 pub use group::{group_norm, group_norm_plain};
 pub use rows::{layer_norm, layer_norm_plain, rms_norm, rms_norm_plain};
 

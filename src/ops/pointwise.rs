@@ -372,19 +372,15 @@ pub fn variants() -> Vec<Variant> {
 /// Cases: every op of the table without and with broadcasting, and `x · x`; tensors of several steps an invocation, and
 /// one that a small binding limit cuts while another operand broadcasts.
 pub fn cases() -> Vec<OpCase> {
-    let shapes: [&[&[usize]]; 4] = [
+    let shapes: [&[&[usize]]; 6] = [
         &[&[2, 3, 4], &[2, 3, 4], &[2, 3, 4], &[2, 3, 4]],
         &[&[5, 7], &[5, 7], &[5, 7], &[5, 7]],
         &[&[2, 1, 3, 4], &[5, 1, 4], &[4], &[1]],
         &[&[2, 3, 1, 1, 2], &[3, 4, 5, 1], &[1, 1, 2], &[4, 1, 2]],
+        &[&[2, 0, 3], &[3], &[1, 3], &[2, 1, 3]],
+        &[&[], &[], &[], &[]],
     ];
-    let mut all = vec![OpCase::new(
-        "pointwise",
-        "mul of a tensor with itself",
-        vec![operand(&[3, 5])],
-        |x| x[0].mul(&x[0]),
-        |a| Array::build(&a[0].shape, |i| a[0].data[i] * a[0].data[i]),
-    )];
+    let mut all: Vec<OpCase> = table().iter().filter(|op| op.inputs > 1).map(itself).collect();
     for op in table() {
         all.extend(shapes.iter().map(|shapes| case(op, &shapes[..op.inputs])));
     }
@@ -395,12 +391,22 @@ pub fn cases() -> Vec<OpCase> {
     all
 }
 
+/// One tensor as every input of an op.
+fn itself(op: &'static Pointwise) -> OpCase {
+    let scalars = [0.7f32, 1.6, -0.4, 0.9];
+    let run = move |x: &[Tensor]| op.run(&vec![&x[0]; op.inputs], &scalars);
+    let oracle = move |a: &[Array]| oracle(op, &vec![a[0].clone(); op.inputs], &scalars);
+    let x = vec![operand(&[3, 5]).range(0.3, 2.0)];
+    OpCase::new("pointwise", format!("{} of a tensor with itself", op.name), x, run, oracle)
+}
+
 fn without_gradient(mut case: OpCase) -> OpCase {
     case.operands.iter_mut().for_each(|o| o.differentiable = false);
     case
 }
 
-fn case(op: &'static Pointwise, shapes: &[&[usize]]) -> OpCase {
+/// An op of the table over tensors of these shapes, which broadcast.
+pub fn case(op: &'static Pointwise, shapes: &[&[usize]]) -> OpCase {
     // Positive and away from zero, where roots, logarithms and quotients are defined.
     let operands = shapes.iter().map(|s| operand(s).range(0.3, 2.0)).collect();
     let scalars = [0.7f32, 1.6, -0.4, 0.9];

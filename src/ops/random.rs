@@ -50,7 +50,9 @@ pub fn variants() -> Vec<Variant> {
 /// Cases: against the host, uniform numbers exactly and normal ones relative to each number's own size.
 pub fn cases() -> Vec<OpCase> {
     let mut all = Vec::new();
-    for (n, seed, stream) in [(1, 0, 0), (7, 42, 3), (4099, 0x0123_4567_89ab_cdef, u32::MAX), (20_000, u64::MAX, 1)] {
+    for (n, seed, stream) in
+        [(0, 5, 0), (1, 0, 0), (7, 42, 3), (4099, 0x0123_4567_89ab_cdef, u32::MAX), (20_000, u64::MAX, 1)]
+    {
         let normals = philox::normals(seed, stream, n);
         let same = normals.clone();
         let ratio = move |gpu: &Gpu| {

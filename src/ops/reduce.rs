@@ -13,7 +13,7 @@ mod cases;
 mod launch;
 mod plan;
 
-pub use cases::cases;
+pub use cases::{cases, extreme_case, sum_case};
 
 use super::fill;
 use super::layout;

@@ -36,8 +36,10 @@ struct Params {
 
 /// How pixels are found between pixels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Mode {
+pub enum Mode {
+    /// The pixel before.
     Nearest,
+    /// A mean of the four around, weighted by how near they are.
     Bilinear,
 }
 
@@ -180,6 +182,8 @@ pub fn cases() -> Vec<OpCase> {
         ([2, 64, 80, 4], [5, 40]),
         ([0, 2, 2, 4], [4, 4]),
         ([1, 2, 2, 4], [0, 4]),
+        ([1, 2, 2, 0], [3, 4]),
+        ([1, 1, 1, 1], [1, 1]),
     ];
     let modes = [Mode::Nearest, Mode::Bilinear];
     let all = shapes.iter().flat_map(|&(x, size)| modes.map(|mode| case(x, size, mode)));
@@ -195,7 +199,8 @@ fn published_case() -> OpCase {
     OpCase::new("resample", "PyTorch's bilinear example", vec![operand(&[1]).constant()], run, oracle)
 }
 
-fn case(x: [usize; 4], size: [usize; 2], mode: Mode) -> OpCase {
+/// x resampled to a size.
+pub fn case(x: [usize; 4], size: [usize; 2], mode: Mode) -> OpCase {
     let run = move |t: &[Tensor]| match mode {
         Mode::Nearest => upsample_nearest(&t[0], size),
         Mode::Bilinear => upsample_bilinear(&t[0], size),

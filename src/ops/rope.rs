@@ -122,10 +122,11 @@ impl Backward for Rope {
 
 /// Cases: one pair, several heads, positions beyond the table, and an x that is cut where bindings span 64 KiB.
 pub fn cases() -> Vec<OpCase> {
-    [[1, 1, 1, 2], [2, 3, 2, 4], [1, 5, 3, 6], [3, 50, 4, 32]].map(case).into()
+    [[1, 1, 1, 2], [2, 3, 2, 4], [1, 5, 3, 6], [3, 50, 4, 32], [2, 0, 1, 4], [2, 1, 1, 0]].map(case).into()
 }
 
-fn case(shape: [usize; 4]) -> OpCase {
+/// x with a shape `[B, T, H, D]`, turned by a table of seven positions.
+pub fn case(shape: [usize; 4]) -> OpCase {
     let [b, t, _, d] = shape;
     let table = || operand(&[7, d / 2]).constant();
     let operands = vec![operand(&shape), table(), table(), operand(&[b, t]).range(0.0, 9.0).dtype(DType::U32)];

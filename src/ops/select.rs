@@ -85,9 +85,15 @@ pub fn variants() -> Vec<Variant> {
 pub fn cases() -> Vec<OpCase> {
     let mut all = Vec::new();
     for class in CLASSES {
-        for (shape, k) in
-            [(&[3, 7][..], 7), (&[2, 3, 300], 5), (&[1, 16004], 50), (&[4, 1], 1), (&[70, 33], 2), (&[0, 4], 2)]
-        {
+        for (shape, k) in [
+            (&[3, 7][..], 7),
+            (&[2, 3, 300], 5),
+            (&[1, 16004], 50),
+            (&[4, 1], 1),
+            (&[70, 33], 2),
+            (&[0, 4], 2),
+            (&[3, 5], 0),
+        ] {
             all.push(top_case(class, shape, k, false));
             all.push(top_case(class, shape, k, true));
             all.push(argmax_case(class, shape));
@@ -114,7 +120,8 @@ fn top_oracle(x: &Array, k: usize, values: bool) -> Array {
     Array { shape: [lead, &[k]].concat(), data: rows.flat_map(pick).collect() }
 }
 
-fn top_case(class: DeviceClass, shape: &[usize], k: usize, values: bool) -> OpCase {
+/// Values or places of the `k` largest.
+pub fn top_case(class: DeviceClass, shape: &[usize], k: usize, values: bool) -> OpCase {
     let what = if values { "values" } else { "ids" };
     let run = move |x: &[Tensor]| {
         let (top, ids) = top_k_on(&x[0], k, class)?;
@@ -125,7 +132,8 @@ fn top_case(class: DeviceClass, shape: &[usize], k: usize, values: bool) -> OpCa
     OpCase::new("select", label, operands, run, move |a| top_oracle(&a[0], k, values)).tolerance(0.0)
 }
 
-fn argmax_case(class: DeviceClass, shape: &[usize]) -> OpCase {
+/// Place of the largest.
+pub fn argmax_case(class: DeviceClass, shape: &[usize]) -> OpCase {
     let operands = vec![operand(shape).constant()];
     let oracle = move |a: &[Array]| {
         let mut y = top_oracle(&a[0], 1, false);

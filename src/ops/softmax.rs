@@ -88,13 +88,16 @@ impl Backward for Softmax {
 
 /// Cases: both kernels, short and long rows, large values, and an x that is cut where bindings span 64 KiB.
 pub fn cases() -> Vec<OpCase> {
-    let shapes: [&'static [usize]; 5] = [&[1, 1], &[3, 5], &[2, 70, 3], &[2, 130], &[70, 300]];
+    let shapes: [&[usize]; 8] = [&[1, 1], &[3, 5], &[2, 70, 3], &[2, 130], &[70, 300], &[0, 4], &[3, 0], &[7]];
     let forms = CLASSES.iter().flat_map(|&class| [false, true].map(|log| (log, class)));
-    forms.flat_map(|(log, class)| shapes.map(|shape| case(shape, log, class))).collect()
+    let all = forms.flat_map(|(log, class)| shapes.map(|shape| case(shape, log, class)));
+    // More rows, each with a workgroup of its own, than one dimension of a grid has.
+    all.chain([case(&[65_600, 2], true, DeviceClass::Hardware)]).collect()
 }
 
-fn case(shape: &'static [usize], log: bool, class: DeviceClass) -> OpCase {
-    let columns = shape.last().copied().unwrap_or(1);
+/// Softmax or its logarithm over a shape, by the kernel for a class of devices.
+pub fn case(shape: &[usize], log: bool, class: DeviceClass) -> OpCase {
+    let columns = shape.last().copied().unwrap_or(1).max(1);
     let oracle = move |x: &[Array]| {
         let mut y = x[0].clone();
         for row in y.data.chunks_mut(columns) {

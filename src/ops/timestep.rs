@@ -57,7 +57,7 @@ pub fn variants() -> Vec<Variant> {
 
 /// Cases: both orders, an odd width, angles up to a thousand.
 pub fn cases() -> Vec<OpCase> {
-    [(3, 64, true), (40, 320, true), (2, 320, false), (2, 7, false), (1, 5, true)]
+    [(3, 64, true), (40, 320, true), (2, 320, false), (2, 7, false), (1, 5, true), (0, 8, true), (2, 1, true)]
         .map(|(b, c, order)| case(b, c, order))
         .into()
 }
@@ -75,9 +75,9 @@ fn case(b: usize, c: usize, cos_first: bool) -> OpCase {
     let oracle = move |x: &[Array]| {
         let f = frequencies();
         Array::from_coordinates(&[b, c], |at| {
-            let (i, second) = (at[1] % (c / 2), at[1] >= c / 2);
+            let (i, second) = (at[1] % (c / 2).max(1), at[1] >= c / 2);
             // The angle is rounded to f32, as it is in diffusers.
-            let angle = f64::from(x[0].data[at[0]] as f32 * f[i]);
+            let angle = f64::from(x[0].data[at[0]] as f32 * f.get(i).copied().unwrap_or(0.0));
             match at[1] {
                 last if last >= c / 2 * 2 => 0.0,
                 _ if second == cos_first => angle.sin(),

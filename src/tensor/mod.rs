@@ -27,12 +27,12 @@ pub struct Tensor {
 }
 
 impl Tensor {
-    /// A tensor with undefined contents (NaN in debug builds).
+    /// A tensor with undefined contents (in debug builds every bit is set: NaN, or the largest integer).
     pub fn empty(gpu: &Gpu, shape: impl Into<Shape>, dtype: DType) -> Result<Tensor> {
         let shape = shape.into();
         let bytes = dtype.bytes(shape.len());
         let tensor = Tensor { buffer: Arc::new(gpu.buffer(padded(bytes))?), offset: 0, shape, dtype, node: None };
-        if cfg!(debug_assertions) && dtype == DType::F32 {
+        if cfg!(debug_assertions) {
             crate::ops::fill::poison(&tensor)?;
         }
         Ok(tensor)
@@ -154,6 +154,12 @@ impl Tensor {
             });
         }
         Ok(Binding { buffer: &self.buffer, offset, size })
+    }
+
+    /// The same memory as words of 32 bits, whatever the elements are; the last one may be half filled.
+    pub(crate) fn words(&self) -> Tensor {
+        let words = self.dtype.bytes(self.len()).div_ceil(4) as usize;
+        Tensor { shape: Shape::from([words]), dtype: DType::U32, ..self.detach() }
     }
 
     /// The part `[start, start + count)` of the first axis without a copy, where the alignment allows it. Not differentiable.

@@ -7,20 +7,25 @@ use crate::tensor::{DType, Tensor};
 
 /// What one case varies.
 #[derive(Debug, Clone, Copy)]
-struct Setup {
-    shape: [usize; 6],
-    scale: Option<f32>,
-    causal: Option<usize>,
-    keys: Option<usize>,
-    mask: bool,
+pub struct Setup {
+    /// Batches, queries, keys, query heads, key heads and head width.
+    pub shape: [usize; 6],
+    /// As in [`Attention`].
+    pub scale: Option<f32>,
+    /// As in [`Attention`].
+    pub causal: Option<usize>,
+    /// As in [`Attention`].
+    pub keys: Option<usize>,
+    /// Whether about half of the keys are hidden by a mask.
+    pub mask: bool,
 }
 
-/// Batches, queries, keys, query heads, key heads and head width.
 const fn plain(shape: [usize; 6]) -> Setup {
     Setup { shape, scale: None, causal: None, keys: None, mask: false }
 }
 
-const SETUPS: [Setup; 13] = [
+const SETUPS: [Setup; 14] = [
+    plain([1, 0, 0, 1, 1, 4]),
     plain([1, 0, 3, 1, 1, 4]),
     plain([0, 2, 3, 1, 1, 4]),
     plain([1, 1, 1, 1, 1, 1]),
@@ -38,9 +43,8 @@ const SETUPS: [Setup; 13] = [
 
 /// Every setup by every kernel. The forms are narrow, so that 72 columns are cut into slices.
 pub fn cases() -> Vec<OpCase> {
-    let forms = |s: usize| [Form::Rows(16), Form::Tiled(1), Form::Split(1, if s > 256 { 3 } else { 1 })];
-    let mut all: Vec<OpCase> =
-        SETUPS.into_iter().flat_map(|setup| forms(setup.shape[2]).map(|form| case(setup, form))).collect();
+    let mut all: Vec<OpCase> = SETUPS.into_iter().flat_map(by_every_kernel).collect();
+    all.extend([Form::Rows(16), Form::Tiled(1), Form::Split(1, 1)].into_iter().flat_map(|f| [unseen(f), itself(f)]));
     let one_head = Setup { causal: Some(2), keys: Some(6), ..plain([2, 4, 7, 1, 1, 3]) };
     all.push(case_of(one_head, "in plain ops".into(), attention_plain));
     let wide = plain([1, 2, 3, 1, 1, 132]);
@@ -48,6 +52,29 @@ pub fn cases() -> Vec<OpCase> {
     all.push(case(plain([20, 8, 6, 4, 4, 32]), Form::Rows(16)));
     all.extend([Form::Tiled(2), Form::Split(2, 1)].map(|form| case(wide, form)));
     all
+}
+
+/// One setup by every kernel.
+pub fn by_every_kernel(setup: Setup) -> [OpCase; 3] {
+    let parts = if setup.shape[2] > 256 { 3 } else { 1 };
+    [Form::Rows(16), Form::Tiled(1), Form::Split(1, parts)].map(|form| case(setup, form))
+}
+
+/// Every key is hidden: a uniform average, as in PyTorch, but q and k get no gradient, which they would there: it adds
+/// f32::MIN to the scores, so that they still count in the backward pass.
+fn unseen(form: Form) -> OpCase {
+    let mut case = case(Setup { mask: true, ..plain([2, 3, 4, 1, 1, 4]) }, form);
+    case.operands[3].range = (0.0, 1.0);
+    case.label += " with all hidden";
+    case
+}
+
+/// One tensor as q, k and v.
+fn itself(form: Form) -> OpCase {
+    let setup = plain([2, 5, 5, 2, 2, 4]);
+    let run = move |x: &[Tensor]| with_form(&x[0], &x[0], &x[0], Attention::default(), form);
+    let oracle = move |x: &[Array]| oracle(&[x[0].clone(), x[0].clone(), x[0].clone()], setup);
+    OpCase::new("attention", format!("{form:?} of a tensor with itself"), vec![operand(&[2, 5, 2, 4])], run, oracle)
 }
 
 fn case(setup: Setup, form: Form) -> OpCase {

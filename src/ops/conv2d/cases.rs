@@ -52,6 +52,8 @@ pub fn cases() -> Vec<OpCase> {
         all.push(tile_case(tile, sizes([2, 9, 8, 20], 70, [3, 3], Conv::new(1, 1)), DType::F32));
         all.push(transposed_case(tile, sizes([2, 9, 8, 68], 22, [3, 3], Conv::new(1, 1)), DType::F32));
     }
+    all.push(case(sizes([1, 3, 3, 4], 0, [3, 3], Conv::new(1, 1)), DType::F32, false, None));
+    all.push(itself());
     for tile in [Tile::Registers { quads: 2, subgroup: false }, Tile::Shared { side: 4 }] {
         all.push(tile_case(tile, sizes([1, 5, 6, 3], 5, [2, 3], uneven), DType::F32));
         all.push(transposed_case(tile, sizes([2, 6, 7, 3], 5, [3, 2], uneven), DType::F32));
@@ -103,6 +105,19 @@ fn tile_case(tile: Tile, s: Sizes, dtype: DType) -> OpCase {
     case.operands.iter_mut().for_each(|o| o.differentiable = false);
     case.run = Box::new(move |t| forward(&t[0], &t[1], conv, Epilogue::default(), available(tile, &t[0])));
     case
+}
+
+/// An image as its own kernels.
+fn itself() -> OpCase {
+    let (shape, conv) = ([2, 3, 3, 4], Conv::new(1, 1));
+    let oracle = move |a: &[Array]| Array::from_coordinates(&[2, 3, 3, 2], |at| at_pixel(&a[0], &a[0], conv, at));
+    let run = move |t: &[Tensor]| conv2d(&t[0], &t[0], conv, Epilogue::default());
+    OpCase::new("conv2d", "of a tensor with itself", vec![operand(&shape)], run, oracle)
+}
+
+/// A plain convolution of x `[B, Y, X, C]` with `n` kernels of `[KY, KX]`.
+pub fn plain_case(x: [usize; 4], n: usize, kernel: [usize; 2], conv: Conv) -> OpCase {
+    case(Sizes { x, n, kernel, conv }, DType::F32, false, None)
 }
 
 fn case(s: Sizes, dtype: DType, epilogue: bool, activation: Option<Activation>) -> OpCase {

@@ -26,6 +26,11 @@ pub fn cases() -> Vec<OpCase> {
     all.push(plain_case(&[2, 3], &[2, 3], 5, 6, 4, false, true));
     all.push(plain_case(&[3], &[], 9, 5, 7, false, false));
     all.push(plain_case(&[], &[4], 6, 8, 12, true, true));
+    for (m, n, k) in [(0, 5, 4), (5, 0, 4), (5, 4, 0)] {
+        all.push(plain_case(&[], &[], m, n, k, false, true));
+    }
+    all.push(plain_case(&[0], &[], 2, 3, 4, false, false));
+    all.extend([(false, true), (true, false)].map(|(a_t, b_t)| itself(a_t, b_t)));
     for dtype in [DType::F32, DType::F16] {
         for m in [1, 2, 3, 10, 65] {
             for activation in [None].into_iter().chain(Activation::ALL.map(Some)) {
@@ -85,7 +90,21 @@ fn compressed_case(dtype: DType, [b, m, n, k]: [usize; 4]) -> OpCase {
     OpCase::new("matmul", format!("[{b}, {m}, {k}] · {dtype} [{k}, {n}]"), operands, run, oracle)
 }
 
-fn plain_case(a_lead: &[usize], b_lead: &[usize], m: usize, n: usize, k: usize, a_t: bool, b_t: bool) -> OpCase {
+/// A tensor with itself.
+fn itself(a_t: bool, b_t: bool) -> OpCase {
+    let (r, c) = (6, 7);
+    let side = if a_t { c } else { r };
+    let oracle = move |x: &[Array]| {
+        let at = |i: usize, k: usize| x[0].data[if a_t { k * c + i } else { i * c + k }];
+        let terms = if a_t { r } else { c };
+        Array::from_coordinates(&[side, side], |p| (0..terms).map(|k| at(p[0], k) * at(p[1], k)).sum())
+    };
+    let label = format!("[{r}, {c}] with itself, transposed {a_t} {b_t}");
+    OpCase::new("matmul", label, vec![operand(&[r, c])], move |x| matmul(&x[0], &x[0], a_t, b_t), oracle)
+}
+
+/// A product of f32 tensors: a `[.., M, K]` and b `[.., K, N]`, or either stored with its last two axes swapped.
+pub fn plain_case(a_lead: &[usize], b_lead: &[usize], m: usize, n: usize, k: usize, a_t: bool, b_t: bool) -> OpCase {
     let stored = |lead: &[usize], r: usize, c: usize, swap: bool| [lead, &if swap { [c, r] } else { [r, c] }].concat();
     let (a, b) = (stored(a_lead, m, k, a_t), stored(b_lead, k, n, b_t));
     let lead = if a_lead.is_empty() { b_lead } else { a_lead };

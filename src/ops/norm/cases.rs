@@ -11,15 +11,13 @@ const EPS: f32 = 1e-5;
 /// Every case.
 pub fn cases() -> Vec<OpCase> {
     let mut all = Vec::new();
-    let shapes: [&[usize]; 6] = [&[0, 4], &[3, 8], &[2, 3, 6], &[5, 7], &[1, 300], &[70, 20]];
+    let shapes: [&[usize]; 8] = [&[0, 4], &[3, 0], &[1, 1], &[3, 8], &[2, 3, 6], &[5, 7], &[1, 300], &[70, 20]];
     for shape in shapes {
-        for class in [DeviceClass::Software, DeviceClass::Hardware] {
-            let layer = move |t: &[Tensor]| rows::normalise(&t[0], &t[1], Some(&t[2]), EPS, class);
-            all.push(layer_case(shape, &format!("layer_norm {class:?}"), layer));
-            let rms = move |t: &[Tensor]| rows::normalise(&t[0], &t[1], None, EPS, class);
-            all.push(rms_case(shape, &format!("rms_norm {class:?}"), rms));
-        }
+        all.extend(
+            [DeviceClass::Software, DeviceClass::Hardware].into_iter().flat_map(|class| row_cases(shape, class)),
+        );
     }
+    all.push(itself());
     all.push(layer_case(&[2, 5, 4], "layer_norm", |t| layer_norm(&t[0], &t[1], &t[2], EPS)));
     all.push(rms_case(&[2, 5, 4], "rms_norm", |t| rms_norm(&t[0], &t[1], EPS)));
     all.push(layer_case(&[2, 5], "layer_norm_plain", |t| layer_norm_plain(&t[0], &t[1], &t[2], EPS)));
@@ -28,12 +26,10 @@ pub fn cases() -> Vec<OpCase> {
         [([2, 3, 2, 8], 2), ([1, 2, 5, 6], 3), ([2, 1, 3, 9], 3), ([2, 1, 1, 4], 1), ([2, 9, 8, 16], 2)]
     {
         for activation in [None, Some(Activation::Silu)] {
-            all.push(group_case(&shape, groups, activation, false));
+            all.push(group_norm_case(&shape, groups, activation));
         }
     }
-    all.push(group_case(&[2, 3, 4], 2, None, false));
-    all.push(group_case(&[0, 3, 4], 2, None, false));
-    all.push(group_case(&[2, 0, 4], 2, None, false));
+    all.extend([[2, 3, 4], [0, 3, 4], [2, 0, 4], [1, 1, 2]].map(|shape| group_norm_case(&shape, 2, None)));
     all.push(group_case(&[2, 2, 3, 4], 2, Some(Activation::Silu), true));
     // Far from zero relative to the spread: a mean of squares minus the square of the mean would be lost.
     let mut far = constant(group_case(&[2, 16, 16, 8], 2, None, false));
@@ -42,6 +38,28 @@ pub fn cases() -> Vec<OpCase> {
     far.tolerance = 2e-4;
     all.push(far);
     all
+}
+
+/// Layer norm and RMS norm of x with a shape, by the kernels for a class of devices.
+pub fn row_cases(shape: &[usize], class: DeviceClass) -> [OpCase; 2] {
+    let layer = move |t: &[Tensor]| rows::normalise(&t[0], &t[1], Some(&t[2]), EPS, class);
+    let rms = move |t: &[Tensor]| rows::normalise(&t[0], &t[1], None, EPS, class);
+    let name = |norm: &str| format!("{norm} {class:?}");
+    [layer_case(shape, &name("layer_norm"), layer), rms_case(shape, &name("rms_norm"), rms)]
+}
+
+/// Group norm of x with a shape, in groups of its last axis.
+pub fn group_norm_case(shape: &[usize], groups: usize, activation: Option<Activation>) -> OpCase {
+    group_case(shape, groups, activation, false)
+}
+
+/// A row that is also its own gain and bias.
+fn itself() -> OpCase {
+    let run = |t: &[Tensor]| layer_norm(&t[0], &t[0], &t[0], EPS);
+    let x = vec![operand(&[6]).range(-0.5, 1.5)];
+    OpCase::new("norm", "layer_norm of a row with itself", x, run, |a| {
+        normalised(&a[0], true, |_| 0, |i| a[0].data[i], |i| a[0].data[i])
+    })
 }
 
 fn constant(mut case: OpCase) -> OpCase {

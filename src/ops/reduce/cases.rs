@@ -13,7 +13,7 @@ use crate::tensor::{Shape, Tensor};
 /// shared, also where the terms are no multiple of the shares; more results than workgroups in a row of a grid; tensors
 /// that bindings of 64 KiB cut along kept and along reduced axes; equal extremes and NaN.
 pub fn cases() -> Vec<OpCase> {
-    let shapes: [(&'static [usize], &'static [usize]); 21] = [
+    let shapes: [(&[usize], &[usize]); 25] = [
         (&[37, 5], &[0]),
         (&[37, 8], &[0]),
         (&[3, 130], &[1]),
@@ -27,6 +27,10 @@ pub fn cases() -> Vec<OpCase> {
         (&[5, 1, 4], &[1]),
         (&[3, 4], &[]),
         (&[0, 3], &[1]),
+        (&[2, 0, 3], &[0, 2]),
+        (&[], &[]),
+        (&[4200, 2], &[1]),
+        (&[1, 1, 1], &[0, 1, 2]),
         (&[70_001], &[0]),
         (&[2, 33_000], &[1]),
         (&[9001, 4], &[0]),
@@ -62,19 +66,23 @@ fn fold(x: &Array, axes: &[usize], start: f64, with: impl Fn(f64, f64) -> f64) -
     y
 }
 
-fn sum_case(class: DeviceClass, shape: &'static [usize], axes: &'static [usize]) -> OpCase {
-    let run = move |x: &[Tensor]| sum(&x[0], kept("sum", &x[0], axes)?, 1.0, class);
+/// A sum over some axes, by the kernels for a class of devices.
+pub fn sum_case(class: DeviceClass, shape: &[usize], axes: &[usize]) -> OpCase {
+    let (axes, of_run) = (axes.to_vec(), axes.to_vec());
+    let run = move |x: &[Tensor]| sum(&x[0], kept("sum", &x[0], &of_run)?, 1.0, class);
     let label = format!("sum {shape:?} over {axes:?} {class:?}");
-    OpCase::new("reduce", label, vec![operand(shape)], run, move |a| fold(&a[0], axes, 0.0, |x, y| x + y))
+    OpCase::new("reduce", label, vec![operand(shape)], run, move |a| fold(&a[0], &axes, 0.0, |x, y| x + y))
 }
 
-fn extreme_case(op: &'static str, class: DeviceClass, shape: &'static [usize], axes: &'static [usize]) -> OpCase {
-    let run = move |x: &[Tensor]| extreme(op, &x[0], axes, class);
-    let oracle = move |a: &[Array]| match op {
-        "max" => fold(&a[0], axes, f64::NEG_INFINITY, f64::max),
-        _ => fold(&a[0], axes, f64::INFINITY, f64::min),
-    };
+/// The `max` or `min` over some axes, by the kernels for a class of devices.
+pub fn extreme_case(op: &'static str, class: DeviceClass, shape: &[usize], axes: &[usize]) -> OpCase {
+    let (axes, of_run) = (axes.to_vec(), axes.to_vec());
     let label = format!("{op} {shape:?} over {axes:?} {class:?}");
+    let run = move |x: &[Tensor]| extreme(op, &x[0], &of_run, class);
+    let oracle = move |a: &[Array]| match op {
+        "max" => fold(&a[0], &axes, f64::NEG_INFINITY, f64::max),
+        _ => fold(&a[0], &axes, f64::INFINITY, f64::min),
+    };
     OpCase::new("reduce", label, vec![operand(shape)], run, oracle).tolerance(1e-6)
 }
 
