@@ -83,7 +83,9 @@ pub fn extreme_case(op: &'static str, class: DeviceClass, shape: &[usize], axes:
         "max" => fold(&a[0], &axes, f64::NEG_INFINITY, f64::max),
         _ => fold(&a[0], &axes, f64::INFINITY, f64::min),
     };
-    OpCase::new("reduce", label, vec![operand(shape)], run, oracle).tolerance(1e-6)
+    let case = OpCase::new("reduce", label, vec![operand(shape)], run, oracle).tolerance(1e-6);
+    // Of many elements some pass one another on any way.
+    if shape.iter().product::<usize>() > 1000 { case.by_element() } else { case }
 }
 
 /// The gradient as a value: of equal maxima the first has all of it.
