@@ -3,6 +3,9 @@
 //! A case names shapes, runs the op on the device and knows an oracle in f64 on the host. Values are compared with the
 //! oracle, gradients with finite differences of the oracle.
 
+mod sampled;
+
+use self::sampled::Sampled;
 use crate::autograd::gradients;
 use crate::gpu::Gpu;
 use crate::tensor::{DType, Tensor, quantised};
@@ -80,6 +83,10 @@ pub struct OpCase {
     pub tolerance: f64,
     /// Floating-point operations of a forward pass, 0 where only bytes count.
     pub flops: f64,
+    /// Floating-point operations of a backward pass.
+    pub backward_flops: f64,
+    /// Of a large case, which is compared at some elements only.
+    sampled: Option<Sampled>,
 }
 
 /// The f32 operand that most cases need: values in [-1, 1], gradient tested.
@@ -140,7 +147,8 @@ impl OpCase {
         oracle: impl Fn(&[Array]) -> Array + Send + Sync + 'static,
     ) -> OpCase {
         let (run, oracle) = (Box::new(run), Box::new(oracle));
-        OpCase { op, label: label.into(), operands, run, oracle, tolerance: 1e-5, flops: 0.0 }
+        let (label, sampled) = (label.into(), None);
+        OpCase { op, label, operands, run, oracle, tolerance: 1e-5, flops: 0.0, backward_flops: 0.0, sampled }
     }
 
     /// With another tolerance.
@@ -155,6 +163,12 @@ impl OpCase {
         self
     }
 
+    /// With the number of floating-point operations of the backward pass.
+    pub fn backward_flops(mut self, flops: usize) -> Self {
+        self.backward_flops = flops as f64;
+        self
+    }
+
     fn arrays(&self) -> Vec<Array> {
         self.operands.iter().enumerate().map(|(i, o)| o.values(i as u64 + 1 + self.label.len() as u64 * 31)).collect()
     }
@@ -166,6 +180,9 @@ impl OpCase {
 
     /// Worst error of the value, relative to its largest magnitude. An error if it is over the tolerance.
     pub async fn check_value(&self, gpu: &Gpu) -> Result<f64> {
+        if let Some(sampled) = &self.sampled {
+            return self.check_some_values(sampled, gpu).await;
+        }
         let arrays = self.arrays();
         let want = (self.oracle)(&arrays);
         let y = (self.run)(&self.tensors(gpu)?)?;
@@ -181,6 +198,9 @@ impl OpCase {
     pub async fn check_gradient(&self, gpu: &Gpu) -> Result<Option<f64>> {
         if !self.operands.iter().any(|o| o.differentiable) {
             return Ok(None);
+        }
+        if let Some(sampled) = &self.sampled {
+            return self.check_some_gradients(sampled, gpu).await.map(Some);
         }
         let arrays = self.arrays();
         let wanted = (self.oracle)(&arrays);
