@@ -85,6 +85,8 @@ pub struct OpCase {
     pub flops: f64,
     /// Floating-point operations of a backward pass.
     pub backward_flops: f64,
+    /// Bytes that a forward pass has to read and write at least, 0 for all operands and the result.
+    pub bytes: f64,
     /// Of a large case, which is compared at some elements only.
     sampled: Option<Sampled>,
 }
@@ -148,7 +150,18 @@ impl OpCase {
     ) -> OpCase {
         let (run, oracle) = (Box::new(run), Box::new(oracle));
         let (label, sampled) = (label.into(), None);
-        OpCase { op, label, operands, run, oracle, tolerance: 1e-5, flops: 0.0, backward_flops: 0.0, sampled }
+        OpCase {
+            op,
+            label,
+            operands,
+            run,
+            oracle,
+            tolerance: 1e-5,
+            flops: 0.0,
+            backward_flops: 0.0,
+            bytes: 0.0,
+            sampled,
+        }
     }
 
     /// With another tolerance.
@@ -166,6 +179,12 @@ impl OpCase {
     /// With the number of floating-point operations of the backward pass.
     pub fn backward_flops(mut self, flops: usize) -> Self {
         self.backward_flops = flops as f64;
+        self
+    }
+
+    /// With the number of bytes that count, where not all of an operand is read.
+    pub fn bytes(mut self, bytes: usize) -> Self {
+        self.bytes = bytes as f64;
         self
     }
 
