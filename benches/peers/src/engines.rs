@@ -57,7 +57,8 @@ pub fn on_meganeura(
         .collect();
     let y = build(&mut graph, &nodes);
     graph.set_outputs(vec![y]);
-    let config = meganeura::SessionConfig::inference_from_env();
+    // Its search of tiles is off unless asked for, but burn tunes as well.
+    let config = meganeura::SessionConfig { tune: true, ..meganeura::SessionConfig::inference_from_env() };
     let mut session = meganeura::build(&graph, config).0;
     for (i, x) in operands.iter().enumerate() {
         match i {
