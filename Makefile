@@ -4,7 +4,7 @@ MODEL ?= tests/reference/tiny
 CARGO ?= cargo
 EXAMPLES = $(basename $(notdir $(sort $(wildcard examples/*.rs))))
 
-.PHONY: demo test lint bench web-check setup
+.PHONY: demo test lint bench bench-peers web-check setup
 
 demo: setup
 	$(CARGO) build --release --quiet
@@ -27,6 +27,10 @@ lint:
 
 bench: setup
 	$(CARGO) bench --quiet
+
+# The same shapes on burn and meganeura. The first build takes long.
+bench-peers: setup
+	cd benches/peers && $(CARGO) run --release --locked --quiet
 
 web-check:
 	scripts/web-check.sh

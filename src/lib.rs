@@ -3,8 +3,12 @@
 
 pub mod autograd;
 #[cfg(feature = "cli")]
+pub mod bench;
+#[cfg(feature = "cli")]
 pub mod cli;
 pub mod diffusion;
+#[cfg(feature = "cli")]
+pub mod doctor;
 mod error;
 pub mod gpu;
 pub mod image;

@@ -120,6 +120,11 @@ fn bad_input_is_one_clear_line() {
         (vec!["ask", "what?", "--image", folder_path, "-m", model], folder_path),
         (vec!["ask", "what about <image>?", "-m", model], "image"),
         (vec!["verify", folder_path], "reference"),
+        (vec!["doctor", "--filter", "no-such-op"], "no-such-op"),
+        (vec!["doctor", "--filter", "fill", "--profile"], "--profile"),
+        (vec!["doctor", "--filter", "fill", "--adapter", "no-such-gpu"], "no-such-gpu"),
+        (vec!["bench", "ops", "--filter", "no-such-op"], "no-such-op"),
+        (vec!["bench", "ops", "--record", kept_path], "--record"),
     ];
     for (arguments, word) in cases {
         let out = run(&arguments);
@@ -131,7 +136,13 @@ fn bad_input_is_one_clear_line() {
         assert!(!said.contains("panicked"), "{arguments:?}: {said}");
         assert_eq!(std::fs::read(&kept).unwrap(), b"an existing file", "{arguments:?}");
     }
-    for wrong in [vec!["dream"], vec!["dream", "x", "-m", model, "--sampler", "best"], vec!["fly"]] {
+    for wrong in [
+        vec!["dream"],
+        vec!["dream", "x", "-m", model, "--sampler", "best"],
+        vec!["fly"],
+        vec!["bench"],
+        vec!["bench", "ops", "--seconds", "0"],
+    ] {
         let out = run(&wrong);
         assert_eq!(out.status.code(), Some(2), "{wrong:?}");
         assert!(text(&out.stderr).starts_with("error:"), "{wrong:?}");
@@ -181,4 +192,42 @@ fn verify_reports_a_wrong_weight() {
     assert_eq!(out.status.code(), Some(1), "{}", text(&out.stdout));
     let report: serde_json::Value = serde_json::from_slice(&out.stdout).unwrap();
     assert_eq!(report["passed"], false);
+}
+
+#[test]
+fn doctor_examines_the_adapter() {
+    let out = run(&["doctor", "--filter", "rope", "--json"]);
+    assert_eq!(out.status.code(), Some(0), "{}", text(&out.stderr));
+    let report: serde_json::Value = serde_json::from_slice(&out.stdout).unwrap();
+    assert_eq!(report["passed"], true);
+    assert!(
+        report["adapter"]["name"].is_string() && report["limits"]["max_binding"].as_u64() >= Some(4096),
+        "{report}"
+    );
+    assert!(!report["adapters"].as_array().unwrap().is_empty());
+    let ops = report["ops"].as_array().unwrap();
+    assert_eq!((ops.len(), ops[0]["op"].as_str()), (1, Some("rope")));
+    let errors = ["worst_value", "worst_gradient"].map(|error| ops[0][error].as_f64().unwrap());
+    assert!(errors.iter().all(|e| *e > 0.0 && *e < 1e-4), "{report}");
+    assert_eq!(report["choices"][0]["kernels"], serde_json::json!(["rope"]));
+    // For people: a line for the op after the adapter's.
+    let out = text(&run(&["doctor", "--filter", "rope"]).stdout);
+    assert!(out.lines().any(|line| line.starts_with("rope ") && line.ends_with("pass")), "{out}");
+}
+
+#[test]
+fn bench_reports_rates_and_ceilings() {
+    let out = run(&["bench", "ops", "--filter", "layer_norm", "--seconds", "0.02", "--json"]);
+    assert_eq!(out.status.code(), Some(0), "{}", text(&out.stderr));
+    let report: serde_json::Value = serde_json::from_slice(&out.stdout).unwrap();
+    for ceiling in ["copy_gb_s", "fma_gflops"] {
+        assert!(report["ceilings"][ceiling].as_f64().unwrap() > 0.01, "{report}");
+    }
+    let ops = report["ops"].as_array().unwrap();
+    let passes: Vec<&str> = ops.iter().map(|op| op["pass"].as_str().unwrap()).collect();
+    assert_eq!(passes, ["forward", "backward"]);
+    for op in ops {
+        assert!(op["milliseconds"].as_f64().unwrap() > 0.0 && op["gb_s"].as_f64().unwrap() > 0.0, "{op}");
+        assert!(op["kernels"].as_object().unwrap().keys().any(|kernel| kernel.starts_with("layer_norm")), "{op}");
+    }
 }

@@ -5,35 +5,39 @@
 mod common;
 
 use common::{gpu, open};
+use dreamllm::doctor::examine;
 use dreamllm::gpu::{Gpu, GpuOptions};
 use dreamllm::ops::{
     self,
-    case::{OpCase, Operand},
+    case::{OpCase, Operand, operand},
 };
 use dreamllm::tensor::DType;
-use dreamllm::{Error, Result};
+use dreamllm::{Error, Result, Tensor};
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
 /// Shared by all tests, so that the oracle is asked once.
-static CASES: LazyLock<Vec<OpCase>> = LazyLock::new(|| {
-    let wanted = std::env::var("DREAMLLM_CASES").unwrap_or_default();
-    let cases: Vec<OpCase> = ops::cases().into_iter().filter(|case| case.op.contains(&wanted)).collect();
-    assert!(!cases.is_empty(), "no op is called {wanted}");
-    cases
-});
+static CASES: LazyLock<Vec<OpCase>> = LazyLock::new(|| wanted(ops::cases()));
+static LARGE: LazyLock<Vec<OpCase>> = LazyLock::new(|| wanted(ops::large_cases()));
 
-/// Runs a test over all cases; `excuse` says which errors are none.
-fn check(test: impl Fn(&OpCase) -> Result<()>, mut excuse: impl FnMut(&OpCase, &Error) -> bool) {
+/// Those of the ops that `DREAMLLM_CASES` names.
+fn wanted(cases: Vec<OpCase>) -> Vec<OpCase> {
+    let wanted = std::env::var("DREAMLLM_CASES").unwrap_or_default();
+    assert!(ops::cases().iter().any(|case| case.op.contains(&wanted)), "no op is called {wanted}");
+    cases.into_iter().filter(|case| case.op.contains(&wanted)).collect()
+}
+
+/// Runs a test over cases; `excuse` says which errors are none.
+fn check(cases: &[OpCase], test: impl Fn(&OpCase) -> Result<()>, mut excuse: impl FnMut(&OpCase, &Error) -> bool) {
     let mut failures = Vec::new();
-    for case in CASES.iter() {
+    for case in cases {
         match test(case) {
             Err(e @ Error::Format { .. }) => failures.push(e.to_string()),
             Err(e) if !excuse(case, &e) => failures.push(format!("{} [{}]: {e}", case.op, case.label)),
             _ => {}
         }
     }
-    assert!(failures.is_empty(), "{} of {} cases fail:\n{}", failures.len(), CASES.len(), failures.join("\n"));
+    assert!(failures.is_empty(), "{} of {} cases fail:\n{}", failures.len(), cases.len(), failures.join("\n"));
 }
 
 fn value(case: &OpCase, gpu: &Gpu) -> Result<()> {
@@ -46,12 +50,12 @@ fn gradient(case: &OpCase, gpu: &Gpu) -> Result<()> {
 
 #[test]
 fn values() {
-    check(|case| value(case, gpu()), |_, _| false);
+    check(&CASES, |case| value(case, gpu()), |_, _| false);
 }
 
 #[test]
 fn gradients() {
-    check(|case| gradient(case, gpu()), |_, _| false);
+    check(&CASES, |case| gradient(case, gpu()), |_, _| false);
 }
 
 /// Values and gradients on a weaker device. A case that does not fit may be refused if its op is listed, never be wrong.
@@ -59,7 +63,7 @@ fn check_weak(options: &GpuOptions, may_refuse: &[&str]) {
     let gpu = gpu().emulate(options).unwrap();
     let mut refused = BTreeMap::<&str, Vec<String>>::new();
     let test = |case: &OpCase| value(case, &gpu).and_then(|()| gradient(case, &gpu));
-    check(test, |case, error| {
+    check(&CASES, test, |case, error| {
         let excused = matches!(error, Error::TooLarge { .. }) && may_refuse.contains(&case.op);
         if excused {
             refused.entry(case.op).or_default().push(format!("{}: {error}", case.label));
@@ -111,6 +115,30 @@ fn on_a_device_with_tiny_bindings() {
 #[test]
 fn on_a_device_that_folds_grids() {
     check_weak(&GpuOptions { max_groups: Some(7), ..Default::default() }, &[]);
+}
+
+/// The sizes of real models, at some elements.
+#[test]
+fn large_cases() {
+    check(&LARGE, |case| value(case, gpu()).and_then(|()| gradient(case, gpu())), |_, _| false);
+}
+
+/// A check that passes everything would be worse than none.
+#[test]
+fn a_wrong_result_is_found() {
+    let square = |x: &[Tensor]| x[0].mul(&x[0]);
+    let x = || vec![operand(&[2, 300])];
+    let right = OpCase::large("square", "right", x(), square, &[2, 300], |x, at| x[0].at(at).powi(2));
+    let wrong = OpCase::large("square", "wrong", x(), square, &[2, 300], |x, at| x[0].at(at).powi(2) * 1.001);
+    // The value agrees, but a gradient does not flow.
+    let stops = |x: &[Tensor]| x[0].mul(&x[0].detach());
+    let stopped = OpCase::large("square", "stopped", x(), stops, &[2, 300], |x, at| x[0].at(at).powi(2));
+    let shape = OpCase::large("square", "shape", x(), square, &[300, 2], |_, _| 0.0);
+    let health = |case: OpCase| pollster::block_on(examine(gpu(), &[case], |_| Ok(()))).unwrap();
+    assert_eq!(health(right).failures, [] as [String; 0]);
+    assert!(health(wrong).failures[0].contains("value is off by"));
+    assert!(health(stopped).failures[0].contains("gradient by operand 0 is off by"));
+    assert!(health(shape).failures[0].contains("[300, 2]"));
 }
 
 /// Weights that are cut must begin where a binding can and where a unit of blocks does.

@@ -82,6 +82,15 @@ impl DeviceArguments {
         Ok(gpu)
     }
 
+    /// An error where a recording or a profile is asked of a command that times kernels or lists them itself.
+    pub fn refuse_recording(&self, command: &str) -> Result<()> {
+        let flag = if self.profile { "--profile" } else { "--record" };
+        match self.profile || self.record.is_some() {
+            true => Err(Error::Input(format!("{flag} does not go with {command}, which watches the kernels itself"))),
+            false => Ok(()),
+        }
+    }
+
     /// Prints the profile and writes the recording, where they were asked for.
     pub async fn close(&self, gpu: &Gpu) -> Result<()> {
         if self.profile {

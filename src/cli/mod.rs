@@ -17,7 +17,9 @@ macro_rules! note {
 }
 
 mod ask;
+mod bench;
 mod device;
+mod doctor;
 mod dream;
 mod progress;
 mod verify;
@@ -51,6 +53,10 @@ enum Command {
     Ask(ask::AskArguments),
     /// Recompute what was recorded with a checkpoint, stage by stage.
     Verify(verify::VerifyArguments),
+    /// Show the adapter and the kernels it gets, and check every op on it.
+    Doctor(doctor::DoctorArguments),
+    /// Measure speed.
+    Bench(bench::BenchArguments),
 }
 
 /// What every command is told.
@@ -68,7 +74,7 @@ impl Output {
     }
 }
 
-/// Parses the arguments and runs the command. 0: done; 1: an error, or a verification that failed; 2: wrong arguments;
+/// Parses the arguments and runs the command. 0: done; 1: an error, or a verification or examination that failed; 2: wrong arguments;
 /// 130: interrupted.
 pub fn run() -> ExitCode {
     let arguments = Arguments::parse();
@@ -81,6 +87,8 @@ pub fn run() -> ExitCode {
             Command::Dream(dream) => dream.run(&arguments.device, &output).await.map(|()| true),
             Command::Ask(ask) => ask.run(&arguments.device, &output).await.map(|()| true),
             Command::Verify(verify) => verify.run(&arguments.device, &output).await,
+            Command::Doctor(doctor) => doctor.run(&arguments.device, &output).await,
+            Command::Bench(bench) => bench.run(&arguments.device, &output).await.map(|()| true),
         }
     });
     match outcome {

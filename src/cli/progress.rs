@@ -18,3 +18,8 @@ pub(super) fn bytes(output: &Output, length: u64) -> ProgressBar {
 pub(super) fn steps(output: &Output, length: usize) -> ProgressBar {
     bar(output, length as u64, "dreaming {bar:30} {pos}/{len} {per_sec} {eta} left")
 }
+
+/// Op cases, by number, with the op's name.
+pub(super) fn cases(output: &Output, length: usize) -> ProgressBar {
+    bar(output, length as u64, "checking {bar:30} {pos}/{len} {msg}")
+}

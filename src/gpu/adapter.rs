@@ -49,7 +49,8 @@ fn parse_groups(text: &str) -> Result<u32> {
 }
 
 /// What kind of device runs the shaders; kernels are chosen by it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum DeviceClass {
     /// A driver that runs shaders on the CPU: registers are cheap, workgroup memory and barriers are not.
     Software,
@@ -58,7 +59,7 @@ pub enum DeviceClass {
 }
 
 /// The adapter in words, for `doctor`, logs and benchmark files.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, serde::Serialize)]
 pub struct AdapterReport {
     /// Name given by the driver.
     pub name: String,
@@ -68,16 +69,20 @@ pub struct AdapterReport {
     pub backend: String,
     /// Kind of device.
     pub class: DeviceClass,
+    /// Whether kernels can be timed on the device.
+    pub timestamps: bool,
 }
 
 impl AdapterReport {
-    pub(super) fn of(info: &wgpu::AdapterInfo) -> Self {
+    pub(super) fn of(adapter: &wgpu::Adapter) -> Self {
+        let info = adapter.get_info();
+        let timestamps = adapter.features().contains(wgpu::Features::TIMESTAMP_QUERY);
         let class = match info.device_type {
             wgpu::DeviceType::Cpu => DeviceClass::Software,
             _ => DeviceClass::Hardware,
         };
         let driver = format!("{} {}", info.driver, info.driver_info).trim().to_string();
-        AdapterReport { name: info.name.clone(), driver, backend: format!("{:?}", info.backend), class }
+        AdapterReport { name: info.name.clone(), driver, backend: format!("{:?}", info.backend), class, timestamps }
     }
 }
 
@@ -92,7 +97,7 @@ pub(super) fn instance() -> wgpu::Instance {
 /// Every adapter of this machine.
 pub async fn list_adapters() -> Vec<AdapterReport> {
     let found = instance().enumerate_adapters(wgpu::Backends::PRIMARY).await;
-    found.iter().map(|adapter| AdapterReport::of(&adapter.get_info())).collect()
+    found.iter().map(|adapter| AdapterReport::of(adapter)).collect()
 }
 
 /// The adapter that matches `wanted`, or else the best one: discrete before integrated before software.

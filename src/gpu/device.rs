@@ -59,7 +59,7 @@ impl Gpu {
     /// Opens the adapter that `options` ask for, with all the limits it has.
     pub async fn new(options: &GpuOptions) -> Result<Gpu> {
         let adapter = adapter::choose(&adapter::instance(), options.adapter.as_deref()).await?;
-        let report = AdapterReport::of(&adapter.get_info());
+        let report = AdapterReport::of(&adapter);
         Gpu::open(&adapter, report, options).await
     }
 
@@ -67,7 +67,7 @@ impl Gpu {
     /// class, with the limits that every browser promises. It needs no driver. Reading gives zeros or what was uploaded.
     pub async fn recording(class: DeviceClass, options: &GpuOptions) -> Result<Gpu> {
         let adapter = adapter::idle(class).await?;
-        let report = AdapterReport { class, ..AdapterReport::of(&adapter.get_info()) };
+        let report = AdapterReport { class, ..AdapterReport::of(&adapter) };
         Gpu::open(&adapter, report, options).await
     }
 

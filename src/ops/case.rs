@@ -5,6 +5,9 @@
 //! and along random directions, which miss none. What the oracle says is kept, so that a case may be checked on several
 //! devices at the price of one.
 
+mod sampled;
+
+use self::sampled::Sampled;
 use crate::autograd::gradients;
 use crate::gpu::Gpu;
 use crate::tensor::{DType, Tensor, quantised};
@@ -83,6 +86,12 @@ pub struct OpCase {
     pub tolerance: f64,
     /// Floating-point operations of a forward pass, 0 where only bytes count.
     pub flops: f64,
+    /// Floating-point operations of a backward pass.
+    pub backward_flops: f64,
+    /// Bytes that a forward pass has to read and write at least, 0 for all operands and the result.
+    pub bytes: f64,
+    /// Of a large case, which is compared at some elements only.
+    sampled: Option<Sampled>,
     /// Whether gradients are compared along random directions too.
     along: bool,
     value: OnceLock<Expected>,
@@ -163,14 +172,18 @@ impl OpCase {
     ) -> OpCase {
         let (run, oracle) = (Box::new(run), Box::new(oracle));
         let (value, slopes) = (OnceLock::new(), OnceLock::new());
+        let (label, sampled) = (label.into(), None);
         OpCase {
             op,
-            label: label.into(),
+            label,
             operands,
             run,
             oracle,
             tolerance: 1e-5,
             flops: 0.0,
+            backward_flops: 0.0,
+            bytes: 0.0,
+            sampled,
             along: true,
             value,
             slopes,
@@ -193,6 +206,18 @@ impl OpCase {
     /// are passed on any way.
     pub fn by_element(mut self) -> Self {
         self.along = false;
+        self
+    }
+
+    /// With the number of floating-point operations of the backward pass.
+    pub fn backward_flops(mut self, flops: usize) -> Self {
+        self.backward_flops = flops as f64;
+        self
+    }
+
+    /// With the number of bytes that count, where not all of an operand is read.
+    pub fn bytes(mut self, bytes: usize) -> Self {
+        self.bytes = bytes as f64;
         self
     }
 
@@ -249,6 +274,9 @@ impl OpCase {
 
     /// Worst error of the value, relative to its largest magnitude. An error if it is over the tolerance.
     pub async fn check_value(&self, gpu: &Gpu) -> Result<f64> {
+        if let Some(sampled) = &self.sampled {
+            return self.check_some_values(sampled, gpu).await;
+        }
         let y = (self.run)(&self.tensors(gpu)?)?;
         let got = match y.dtype() {
             DType::U32 => y.read_u32().await?.into_iter().map(f64::from).collect(),
@@ -262,6 +290,9 @@ impl OpCase {
     pub async fn check_gradient(&self, gpu: &Gpu) -> Result<Option<f64>> {
         if !self.operands.iter().any(|o| o.differentiable) {
             return Ok(None);
+        }
+        if let Some(sampled) = &self.sampled {
+            return self.check_some_gradients(sampled, gpu).await.map(Some);
         }
         let tensors = self.tensors(gpu)?;
         let variables: Vec<Tensor> = tensors

@@ -4,6 +4,7 @@ pub mod adamw;
 pub mod attention;
 pub mod cache;
 pub mod case;
+pub mod ceiling;
 pub mod conv2d;
 pub mod cross_entropy;
 pub mod embedding;
@@ -24,7 +25,10 @@ pub mod sample;
 pub mod select;
 pub mod softmax;
 mod span;
+mod speed;
 pub mod timestep;
+
+pub use speed::large_cases;
 
 use crate::gpu::Variant;
 
@@ -34,6 +38,7 @@ pub fn variants() -> Vec<Variant> {
         adamw::variants(),
         attention::variants(),
         cache::variants(),
+        ceiling::variants(),
         conv2d::variants(),
         cross_entropy::variants(),
         embedding::variants(),
@@ -63,6 +68,7 @@ pub fn cases() -> Vec<case::OpCase> {
         adamw::cases(),
         attention::cases(),
         cache::cases(),
+        ceiling::cases(),
         conv2d::cases(),
         cross_entropy::cases(),
         embedding::cases(),
