@@ -35,7 +35,7 @@ pub fn read(x: &Tensor) -> Vec<f32> {
 
 /// The whole of one of burn's tensors.
 pub fn read_burn<const D: usize>(x: BurnTensor<D>) -> Vec<f32> {
-    x.into_data().to_vec::<f32>().expect("f32 data")
+    x.into_data().try_to_vec::<f32>().expect("f32 data")
 }
 
 /// A session that runs a graph of one output; the operands are named `x0`, `x1`, … in the order they are given.
