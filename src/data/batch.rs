@@ -62,3 +62,33 @@ pub fn stack(pictures: &[FloatImage]) -> Result<Option<(Vec<f32>, [usize; 4])>> 
     let values = pictures.iter().flat_map(|picture| picture.values.iter().copied()).collect();
     Ok(Some((values, [pictures.len(), first.height, first.width, 3])))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::sample::tests::builder;
+    use super::*;
+    use crate::data::{Chance, Objective, Record};
+    use crate::image::RgbImage;
+
+    #[test]
+    fn rows_are_filled_up_on_the_right_and_pictures_know_their_places() {
+        let builder = builder(Objective::Joint, 128);
+        let picture = RgbImage::new(2, 2, vec![9; 12]).unwrap();
+        let pictures = Record::PicturePair { source: picture.clone(), target: picture };
+        let long = builder.build(&pictures, &Chance::new(0, 0)).unwrap();
+        let short = Sample { ids: vec![1, 2], labels: vec![IGNORED, 2], ..Sample::default() };
+        let batch = TrainingBatch::new(vec![short, long.clone()], &builder.special);
+        assert_eq!((batch.rows.rows, batch.rows.width), (2, 30));
+        assert_eq!(batch.rows.ids[..4], [1, 2, builder.special.pad, builder.special.pad]);
+        assert_eq!(batch.labels[..4], [IGNORED, 2, IGNORED, IGNORED]);
+        assert_eq!((batch.labels.len(), batch.learned()), (60, 1));
+        // `<s> <im_start> patches <im_end> <dream_start> queries …` in the second row.
+        assert_eq!((batch.image_places, batch.dream_places), (vec![32], vec![50]));
+        assert_eq!(stack(&batch.images).unwrap().unwrap().1, [1, 32, 32, 3]);
+        assert_eq!((batch.images, batch.dreams), (long.images, long.dreams));
+        assert!(stack(&[]).unwrap().is_none());
+        let other = FloatImage::new(1, 1, vec![0.0; 3]).unwrap();
+        assert!(stack(&[other, FloatImage::new(1, 2, vec![0.0; 6]).unwrap()]).is_err());
+        assert_eq!(TrainingBatch::new(vec![], &builder.special).rows.rows, 0);
+    }
+}

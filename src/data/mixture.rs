@@ -132,7 +132,7 @@ mod tests {
         let all: Vec<Pick> = (0..200).map(|_| mixture.next(&mut position)).collect();
         for from in [0, 1, 57, 199] {
             let mut early = mixture.start();
-            (0..from).for_each(|_| drop(mixture.next(&mut early)));
+            (0..from).for_each(|_| _ = mixture.next(&mut early));
             let saved = serde_json::to_string(&early).unwrap();
             let mut again: Position = serde_json::from_str(&saved).unwrap();
             mixture.check(&again).unwrap();
@@ -158,7 +158,7 @@ mod tests {
         let count = |shares: &[(u64, Option<f64>)]| {
             let mixture = mixture(shares).unwrap();
             let mut position = mixture.start();
-            (0..10_000).for_each(|_| drop(mixture.next(&mut position)));
+            (0..10_000).for_each(|_| _ = mixture.next(&mut position));
             position.taken
         };
         assert!(count(&[(1000, None), (3000, None)])[0].abs_diff(2500) < 200);

@@ -51,7 +51,7 @@ pub(super) fn caption(json: &Value, text_key: Option<&str>) -> Result<String> {
 }
 
 fn one_of<'a>(json: &'a Value, keys: &[&str]) -> Result<&'a str> {
-    let missing = || Error::Input(format!("has no text under {:?}", keys.join("\" or \"")));
+    let missing = || Error::Input(format!("has no text under \"{}\"", keys.join("\" or \"")));
     keys.iter().find_map(|key| json[key].as_str()).ok_or_else(missing)
 }
 
@@ -108,7 +108,8 @@ fn turn(json: &Value, message: &Value) -> Result<Turn<String>> {
     let mut used = [0; PLACEHOLDERS.len()];
     for place in places {
         let picture = match json["image"].as_str() {
-            // One picture for the whole conversation, once for each placeholder in a turn.
+            // One picture for the whole conversation, once for each placeholder in a turn. (Officially a turn that has both
+            // placeholders is written twice, which turns the sides around; here it is written once.)
             Some(picture) => (used[place] == 0).then(|| picture.to_string()),
             None => listed(message, place).get(used[place]).and_then(Value::as_str).map(str::to_string),
         };

@@ -152,4 +152,4 @@ impl SampleBuilder {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

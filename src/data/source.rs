@@ -84,4 +84,4 @@ fn extension(path: &Path) -> String {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
