@@ -14,6 +14,8 @@ pub(in crate::data) enum Picture {
     File(PathBuf),
     /// A file in a tar shard.
     Part(Part),
+    /// Nowhere: its shard has no file of this name.
+    Absent(String),
 }
 
 /// A stretch of a file.
@@ -31,6 +33,7 @@ impl Picture {
         match self {
             Picture::File(path) => image::load(path),
             Picture::Part(part) => image::decode(&part.place(), &part.read()?),
+            Picture::Absent(name) => Err(Error::Input(format!("picture {name} is not in the shard"))),
         }
     }
 }

@@ -104,7 +104,7 @@ impl Source for Shards {
             return Ok(Record::Pair { picture: Picture::Part(picture.clone()), text });
         }
         let record = parse(self.kind, &group.json()?, None)?;
-        Ok(record.try_map(|name| group.picture(&name))?.0)
+        Ok(record.try_map(|name| Ok(group.picture(&name)))?.0)
     }
 }
 
@@ -131,12 +131,10 @@ impl Group {
     }
 
     /// A picture by the name that the JSON has for it: `a.png` is `<key>.a.png` in the shard, or was stored in another format.
-    fn picture(&self, name: &str) -> Result<Picture> {
-        let name = name.to_ascii_lowercase();
-        let stem = name.split('.').next().unwrap_or_default();
+    fn picture(&self, name: &str) -> Picture {
+        let lower = name.to_ascii_lowercase();
+        let stem = lower.split('.').next().unwrap_or_default();
         let other = || PICTURES.iter().find_map(|ending| self.file(&format!("{stem}.{ending}")));
-        let part = self.file(&name).or_else(other);
-        let missing = || Error::Input(format!("picture {name} is not in the shard"));
-        part.cloned().map(Picture::Part).ok_or_else(missing)
+        self.file(&lower).or_else(other).cloned().map_or_else(|| Picture::Absent(name.into()), Picture::Part)
     }
 }
