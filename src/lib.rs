@@ -6,6 +6,7 @@ pub mod autograd;
 pub mod bench;
 #[cfg(feature = "cli")]
 pub mod cli;
+pub mod data;
 pub mod diffusion;
 #[cfg(feature = "cli")]
 pub mod doctor;

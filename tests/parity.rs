@@ -38,6 +38,8 @@ fn every_recorded_stage_passes() {
         "vae",
         "schedulers",
         "pipeline",
+        "train_data",
+        "train_batches",
     ];
     assert_eq!(passed, wanted);
 }

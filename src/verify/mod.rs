@@ -10,6 +10,7 @@ mod images;
 mod language;
 mod samplers;
 mod text;
+mod training_data;
 
 pub use check::{Measure, StageReport, Verdict};
 
@@ -63,7 +64,7 @@ struct Bench<'a> {
 }
 
 /// Stages whose code does not exist yet: files of the recording that begin so.
-const OPEN: [&str; 5] = ["train_data", "train_batches", "train_losses", "vm_variants", "grads_"];
+const OPEN: [&str; 3] = ["train_losses", "vm_variants", "grads_"];
 const OPEN_OPTIMISER: &str = "adamw_";
 
 /// Runs all stages of `root/reference`; `on_stage` sees each report as it is ready.
@@ -102,7 +103,7 @@ pub async fn verify(
 }
 
 /// Recorded files in the order in which a failure explains the next ones.
-const STAGES: [&str; 10] = [
+const STAGES: [&str; 12] = [
     "tokenization",
     "preprocess",
     "clip_vision",
@@ -113,6 +114,8 @@ const STAGES: [&str; 10] = [
     "vae",
     "schedulers",
     "pipeline",
+    "train_data",
+    "train_batches",
 ];
 
 impl Bench<'_> {
@@ -131,6 +134,8 @@ impl Bench<'_> {
             "unet" => diffusion::unet(self).await,
             "vae" => diffusion::vae(self).await,
             "schedulers" => samplers::schedulers(self).await,
+            "train_data" => training_data::train_data(self),
+            "train_batches" => training_data::train_batches(self),
             _ => samplers::pipeline(self).await,
         };
         outcome.unwrap_or_else(|error| vec![StageReport::broken(name, &error)])
