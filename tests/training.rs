@@ -149,6 +149,21 @@ fn checkpoints_give_the_same_bits_in_less_memory() {
     assert!(less < plain, "{less} bytes with checkpoints, {plain} without");
 }
 
+/// PyTorch's table is told of the padding token of the config, `<unk>`, and leaves its row alone even where it is read.
+#[test]
+fn the_padding_token_learns_nothing() {
+    let (model, parameters, objective) = model(gpu(), Trained { decoder: true, ..Default::default() });
+    let mut inputs = pairs(&model, false);
+    let (padding, at) = (model.config.pad_token_id.unwrap(), inputs.rows.width - 12);
+    inputs.rows.ids[at] = padding;
+    let other = inputs.rows.ids[at - 1] as usize;
+    let mut sum = GradientSum::default();
+    sum.add(&objective.losses(&model, &inputs, None).unwrap(), &parameters, 1.0).unwrap();
+    let table = read(sum.get("model.embed_tokens.weight").unwrap());
+    let row = |id: usize| &table[id * 64..(id + 1) * 64];
+    assert!(row(padding as usize).iter().all(|g| *g == 0.0) && row(other).iter().any(|g| *g != 0.0));
+}
+
 #[test]
 fn batches_are_averaged() {
     let (model, parameters, objective) = model(gpu(), Trained::stage1_comprehension());
