@@ -19,6 +19,7 @@ pub mod ops;
 pub mod random;
 pub mod tensor;
 pub mod text;
+pub mod train;
 pub mod verify;
 pub mod weights;
 

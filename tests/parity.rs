@@ -40,6 +40,16 @@ fn every_recorded_stage_passes() {
         "pipeline",
         "train_data",
         "train_batches",
+        "train_losses",
+        "grads_all",
+        "grads_stage1_comprehension",
+        "grads_stage1_creation",
+        "grads_stage2",
+        "vm_variants",
+        "adamw_all_lr2e-05",
+        "adamw_stage1_comprehension_lr0.01",
+        "adamw_stage1_creation_lr0.01",
+        "adamw_stage2_lr0.01_wd0.1",
     ];
     assert_eq!(passed, wanted);
 }

@@ -11,13 +11,13 @@ use super::unet::UNet;
 use super::vae::Vae;
 use crate::gpu::Gpu;
 use crate::image::{RgbImage, clip_pixels};
-use crate::nn::{LayerNorm, Projector, WeightFormat, Weights};
+use crate::nn::{LayerNorm, Parameters, Projector, WeightFormat, Weights};
 use crate::ops::embedding::put_rows;
 use crate::ops::fill::zeros;
 use crate::ops::layout::{concat, slice};
 use crate::tensor::Tensor;
 use crate::text::{Batch, PaddingSide, Prompt, SpecialTokens, Tokenizer};
-use crate::weights::{CheckpointFolder, WeightSet};
+use crate::weights::{CheckpointFolder, WeightSet, rename};
 use crate::{Error, Result};
 
 /// The whole model, or those parts of it that a job needs.
@@ -97,7 +97,18 @@ impl DreamLlm {
         options: LoadOptions,
         progress: &dyn Fn(u64),
     ) -> Result<DreamLlm> {
-        let root = |set| Weights::root(set, gpu, options.format, progress);
+        DreamLlm::load_with(folder, gpu, options, None, progress)
+    }
+
+    /// The same, with every weight kept in a collection of parameters, or taken from there.
+    pub fn load_with(
+        folder: &CheckpointFolder,
+        gpu: &Gpu,
+        options: LoadOptions,
+        parameters: Option<&Parameters>,
+        progress: &dyn Fn(u64),
+    ) -> Result<DreamLlm> {
+        let root = |set, prefix| Weights::root(set, gpu, options.format, progress).kept_in(parameters, prefix);
         let config = folder.config.clone();
         let tokenizer = Tokenizer::from_folder(&folder.root)?;
         let special = SpecialTokens::new(&tokenizer)?;
@@ -106,15 +117,21 @@ impl DreamLlm {
             return Err(Error::file(folder.root.join("config.json"), why));
         }
         let queries = config.plugins.dream_embedding.as_ref().map_or(64, |d| d.num_dream_queries);
-        let dream_queries = root(&folder.dream).vector("dream_queries", [1, queries, config.hidden_size])?;
         Ok(DreamLlm {
             gpu: gpu.clone(),
             tokenizer,
             special,
-            llama: Llama::load(&root(&folder.language), &config)?,
-            dream_queries: dream_queries.reshape([queries, config.hidden_size])?,
-            vision: options.vision.then(|| Vision::load(&root(&folder.clip), folder)).transpose()?,
-            diffusion: options.diffusion.then(|| Diffusion::load(&root(&folder.diffusion), folder)).transpose()?,
+            llama: Llama::load(&root(&folder.language, ""), &config)?,
+            dream_queries: root(&folder.dream, rename::DREAM_IN_ALL)
+                .only_row("dream_queries", [queries, config.hidden_size])?,
+            vision: options
+                .vision
+                .then(|| Vision::load(&root(&folder.clip, rename::CLIP_IN_ALL), folder))
+                .transpose()?,
+            diffusion: options
+                .diffusion
+                .then(|| Diffusion::load(&root(&folder.diffusion, rename::DIFFUSION_IN_ALL), folder))
+                .transpose()?,
             config,
         })
     }
@@ -157,20 +174,9 @@ impl DreamLlm {
         let (rows, width) = (batch.rows, batch.width);
         let mut embeds = self.llama.embed(&Tensor::from_u32(&self.gpu, &batch.ids, [rows, width])?)?;
         if let Some(features) = features {
-            let [n, p, c] = features.dims("embed features", "N P C")?;
-            if n != places.len() || places.iter().any(|at| at + p > rows * width) {
-                return Err(Error::Input(format!(
-                    "{n} pictures of {p} vectors do not fit their {} places",
-                    places.len()
-                )));
-            }
-            let mut source = vec![u32::MAX; rows * width];
-            for (row, place) in places.iter().flat_map(|at| *at..at + p).enumerate() {
-                source[place] = row as u32;
-            }
-            let source = Tensor::from_u32(&self.gpu, &source, [rows * width])?;
-            let flat = put_rows(&embeds.reshape([rows * width, c])?, &source, &features.reshape([n * p, c])?)?;
-            embeds = flat.reshape([rows, width, c])?;
+            let [_, p, _] = features.dims("embed features", "N P C")?;
+            features.expect_shape("embed features", "N P C", [places.len(), p, self.config.hidden_size])?;
+            embeds = put_blocks(&embeds, places, features)?;
         }
         let real = batch.mask.iter().any(|real| !real).then(|| batch.mask.clone());
         Ok(Context { embeds, tokens: Tokens { positions: None, real } })
@@ -198,6 +204,23 @@ impl DreamLlm {
         let block = concat(&[&start, &self.dream_queries, &end], 0)?.reshape([1, q + 2, c])?;
         if rows == 1 { Ok(block) } else { zeros(&self.gpu, [rows, q + 2, c])?.add(&block) }
     }
+}
+
+/// Embeddings `[B, T, C]` with blocks of vectors in place of some: block n of `[N, P, C]` from place n of the flattened rows
+/// on. A single block goes to every place.
+pub(crate) fn put_blocks(embeds: &Tensor, places: &[usize], blocks: &Tensor) -> Result<Tensor> {
+    let [b, t, c] = embeds.dims("embed embeddings", "B T C")?;
+    let [n, p, _] = blocks.dims("embed blocks", "N P C")?;
+    if (n != places.len() && n != 1) || places.iter().any(|at| at + p > b * t) {
+        return Err(Error::Input(format!("{n} pictures of {p} vectors do not fit their {} places", places.len())));
+    }
+    let mut source = vec![u32::MAX; b * t];
+    for (block, &place) in places.iter().enumerate() {
+        let first = if n == 1 { 0 } else { block * p };
+        (0..p).for_each(|row| source[place + row] = (first + row) as u32);
+    }
+    let source = Tensor::from_u32(embeds.gpu(), &source, [b * t])?;
+    put_rows(&embeds.reshape([b * t, c])?, &source, &blocks.reshape([n * p, c])?)?.reshape([b, t, c])
 }
 
 impl Vision {

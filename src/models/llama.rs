@@ -5,6 +5,7 @@
 
 use super::config::DreamConfig;
 use super::rotary::Rotary;
+use crate::autograd::checkpoint;
 use crate::nn::{Linear, RmsNorm, Weights, probe};
 use crate::ops::attention::{Attention, attention};
 use crate::ops::cache::append_rows;
@@ -13,11 +14,12 @@ use crate::ops::pointwise::swiglu;
 use crate::ops::rope::rope;
 use crate::tensor::{DType, Tensor};
 use crate::{Error, Result};
+use std::sync::Arc;
 
 /// The decoder with its token table and its head.
 pub struct Llama {
     embed_tokens: Tensor,
-    layers: Vec<Layer>,
+    layers: Vec<Arc<Layer>>,
     norm: RmsNorm,
     lm_head: Linear,
     rotary: Rotary,
@@ -85,7 +87,7 @@ impl Llama {
         Ok(Llama {
             embed_tokens: table,
             layers: (0..config.num_hidden_layers)
-                .map(|i| Layer::load(&(&layers / i), config))
+                .map(|i| Layer::load(&(&layers / i), config).map(Arc::new))
                 .collect::<Result<_>>()?,
             norm: RmsNorm::load(&(&model / "norm"), c, config.rms_norm_eps)?,
             lm_head,
@@ -118,6 +120,17 @@ impl Llama {
         let x = self.norm.forward(&x)?;
         probe::see(&format!("hidden_states.{}", self.layers.len()), &x);
         Ok(x)
+    }
+
+    /// The same without a cache, in less memory while training: of every layer only its input is kept, and the layer is
+    /// computed again on the way back.
+    pub fn forward_checkpointed(&self, embeds: &Tensor, tokens: &Tokens) -> Result<Tensor> {
+        let step = Arc::new(self.step(embeds, tokens, None)?);
+        let layer = |x: Tensor, layer: &Arc<Layer>| {
+            let (layer, step) = (layer.clone(), step.clone());
+            checkpoint(&[&x], move |x| layer.forward(&x[0], &step, None))
+        };
+        self.norm.forward(&self.layers.iter().try_fold(embeds.clone(), layer)?)
     }
 
     fn step(&self, embeds: &Tensor, tokens: &Tokens, cache: Option<&mut Cache>) -> Result<Step> {

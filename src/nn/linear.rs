@@ -29,8 +29,7 @@ impl Linear {
         if !convolution {
             return Linear::load(w, c, n);
         }
-        let weight = w.filters("weight", [n, c, 1, 1])?.reshape([n, c])?;
-        Ok(Linear { weight, bias: Some(w.vector("bias", [n])?) })
+        Ok(Linear { weight: w.pointwise("weight", [n, c])?, bias: Some(w.vector("bias", [n])?) })
     }
 
     /// x `[.., C]` → `[.., N]`

@@ -3,6 +3,7 @@
 mod conv;
 mod linear;
 mod norm;
+mod parameters;
 pub mod probe;
 mod projector;
 mod weights;
@@ -10,5 +11,6 @@ mod weights;
 pub use conv::Conv2d;
 pub use linear::Linear;
 pub use norm::{GroupNorm, LayerNorm, RmsNorm};
+pub use parameters::{Parameter, Parameters};
 pub use projector::Projector;
 pub use weights::{WeightFormat, Weights};

@@ -19,7 +19,7 @@ pub struct LayerNorm {
 impl LayerNorm {
     /// For width `c`.
     pub fn load(w: &Weights, c: usize, eps: f64) -> Result<LayerNorm> {
-        Ok(LayerNorm { weight: w.vector("weight", [c])?, bias: w.vector("bias", [c])?, eps: eps as f32 })
+        Ok(LayerNorm { weight: w.gain(c)?, bias: w.vector("bias", [c])?, eps: eps as f32 })
     }
 
     /// x `[.., C]` → the same shape
@@ -38,7 +38,7 @@ pub struct RmsNorm {
 impl RmsNorm {
     /// For width `c`.
     pub fn load(w: &Weights, c: usize, eps: f64) -> Result<RmsNorm> {
-        Ok(RmsNorm { weight: w.vector("weight", [c])?, eps: eps as f32 })
+        Ok(RmsNorm { weight: w.gain(c)?, eps: eps as f32 })
     }
 
     /// x `[.., C]` → the same shape

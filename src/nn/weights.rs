@@ -3,6 +3,7 @@
 //! `w / "layers" / 3 / "self_attn"` builds the path of a tensor the way the module tree does. Loading streams: a tensor is
 //! converted and uploaded in pieces, so host memory stays near one piece however large the tensor is.
 
+use super::Parameters;
 use crate::gpu::Gpu;
 use crate::tensor::{DType, Shape, Tensor, quantised};
 use crate::weights::{StoredTensor, WeightSet};
@@ -49,6 +50,8 @@ pub struct Weights<'a> {
     gpu: &'a Gpu,
     format: WeightFormat,
     progress: &'a dyn Fn(u64),
+    /// Where loaded weights are kept, and how their names begin there.
+    parameters: Option<(&'a Parameters, &'a str)>,
     path: String,
 }
 
@@ -58,7 +61,13 @@ const PIECE: usize = 1 << 22;
 impl<'a> Weights<'a> {
     /// The root of a set. `progress` is told the number of stored bytes read since the last call.
     pub fn root(set: &'a WeightSet, gpu: &'a Gpu, format: WeightFormat, progress: &'a dyn Fn(u64)) -> Weights<'a> {
-        Weights { set, gpu, format, progress, path: String::new() }
+        Weights { set, gpu, format, progress, parameters: None, path: String::new() }
+    }
+
+    /// Keeps every weight in `parameters`, if given, under `prefix` and its path, and takes those that are there already.
+    /// Weights that are trained are f32 in any format.
+    pub fn kept_in(self, parameters: Option<&'a Parameters>, prefix: &'a str) -> Weights<'a> {
+        Weights { parameters: parameters.map(|parameters| (parameters, prefix)), ..self }
     }
 
     /// The device that tensors go to.
@@ -76,21 +85,41 @@ impl<'a> Weights<'a> {
         self.set.contains(&(self / name).path)
     }
 
-    /// A small tensor in f32: a gain, a bias, a table of positions.
+    /// A small tensor in f32: a bias, a table of positions.
     pub fn vector(&self, name: &str, shape: impl Into<Shape>) -> Result<Tensor> {
-        self.stream(name, shape.into(), DType::F32)
+        let shape = shape.into();
+        self.stream(name, [shape; 2], DType::F32, name != "bias")
+    }
+
+    /// The gain of a norm that weight decay spares.
+    pub fn gain(&self, c: usize) -> Result<Tensor> {
+        self.stream("weight", [[c].into(); 2], DType::F32, false)
+    }
+
+    /// A table that is stored as `[1, N, C]`.
+    pub fn only_row(&self, name: &str, [n, c]: [usize; 2]) -> Result<Tensor> {
+        self.stream(name, [[1, n, c].into(), [n, c].into()], DType::F32, true)
     }
 
     /// A matrix whose rows are read by products: `[N, K]`.
     pub fn matrix(&self, name: &str, shape: [usize; 2]) -> Result<Tensor> {
-        self.stream(name, shape.into(), self.format.dtype(shape[1], shape[1]))
+        self.stream(name, [shape.into(); 2], self.dtype(name, shape[1], shape[1]), true)
+    }
+
+    /// A 1 × 1 convolution's weight, stored `[N, C, 1, 1]`, as a matrix `[N, C]`.
+    pub fn pointwise(&self, name: &str, [n, c]: [usize; 2]) -> Result<Tensor> {
+        self.stream(name, [[n, c, 1, 1].into(), [n, c].into()], self.dtype(name, c, c), true)
     }
 
     /// A convolution's filters, stored `[N, C, KY, KX]` as PyTorch does, kept channels-last `[N, KY, KX, C]`.
-    pub fn filters(&self, name: &str, [n, c, ky, kx]: [usize; 4]) -> Result<Tensor> {
+    pub fn filters(&self, name: &str, shape: [usize; 4]) -> Result<Tensor> {
+        self.keep(name, shape.into(), true, || self.read_filters(name, shape))
+    }
+
+    fn read_filters(&self, name: &str, [n, c, ky, kx]: [usize; 4]) -> Result<Tensor> {
         let stored = self.stored(name, &[n, c, ky, kx])?;
         let filter = c * ky * kx;
-        let dtype = self.format.dtype(filter, c);
+        let dtype = self.dtype(name, filter, c);
         let tensor = Tensor::uninit(self.gpu, [n, ky, kx, c].into(), dtype)?;
         // A piece begins where a unit does: after every 256 / 32 filters in quantised formats.
         let in_step = dtype.unit().0 / dtype.row_multiple();
@@ -122,15 +151,39 @@ impl<'a> Weights<'a> {
         Ok(stored)
     }
 
-    fn stream(&self, name: &str, shape: Shape, dtype: DType) -> Result<Tensor> {
-        let stored = self.stored(name, shape.as_slice())?;
-        let tensor = Tensor::uninit(self.gpu, shape, dtype)?;
-        let mut piece = Vec::new();
-        for first in (0..shape.len()).step_by(PIECE) {
-            self.read(&stored, first..(first + PIECE).min(shape.len()), &mut piece)?;
-            upload(&tensor, first, &piece)?;
+    /// The format of a weight whose rows have `row` elements, in the innermost axis `c`. Only f32 can take a step.
+    fn dtype(&self, name: &str, row: usize, c: usize) -> DType {
+        match self.parameters {
+            Some((parameters, _)) if parameters.is_trained(&self.official(name)) => DType::F32,
+            _ => self.format.dtype(row, c),
         }
-        Ok(tensor)
+    }
+
+    /// The full name among the parameters.
+    fn official(&self, name: &str) -> String {
+        let prefix = self.parameters.map_or("", |(_, prefix)| prefix);
+        format!("{prefix}{}", (self / name).path)
+    }
+
+    fn keep(&self, name: &str, stored: Shape, decays: bool, load: impl FnOnce() -> Result<Tensor>) -> Result<Tensor> {
+        match self.parameters {
+            Some((parameters, _)) => parameters.get_or_load(self.official(name), stored, decays, load),
+            None => load(),
+        }
+    }
+
+    /// A tensor of one shape in the file and perhaps another one here, of the same elements in the same order.
+    fn stream(&self, name: &str, [stored, shape]: [Shape; 2], dtype: DType, decays: bool) -> Result<Tensor> {
+        self.keep(name, stored, decays, || {
+            let stored = self.stored(name, stored.as_slice())?;
+            let tensor = Tensor::uninit(self.gpu, shape, dtype)?;
+            let mut piece = Vec::new();
+            for first in (0..shape.len()).step_by(PIECE) {
+                self.read(&stored, first..(first + PIECE).min(shape.len()), &mut piece)?;
+                upload(&tensor, first, &piece)?;
+            }
+            Ok(tensor)
+        })
     }
 
     fn read(&self, stored: &StoredTensor, range: std::ops::Range<usize>, out: &mut Vec<f32>) -> Result<()> {

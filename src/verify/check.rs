@@ -121,6 +121,18 @@ impl Check {
         self.off_by(name, measure.of(got, want), bound);
     }
 
+    /// Compares one number with a recorded one, relative to its size.
+    pub fn number(&mut self, name: &str, got: f64, want: f64, bound: f64) {
+        let off = (got - want).abs() / want.abs().max(1e-12);
+        self.error(name, if got == want { 0.0 } else { off }, bound);
+    }
+
+    /// Compares by an error that was computed elsewhere.
+    pub fn error(&mut self, name: &str, error: f64, bound: f64) {
+        self.report.compared += 1;
+        self.off_by(name, if error.is_nan() { f64::INFINITY } else { error }, bound);
+    }
+
     /// Takes note of an error that was computed elsewhere.
     fn off_by(&mut self, name: &str, error: f64, bound: f64) {
         if error >= self.report.worst {

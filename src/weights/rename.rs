@@ -7,10 +7,12 @@
 //! | dream | `dream_queries` |
 //! | diffusion | `unet.…`, `vae.…`, `projector.projector.weight` |
 
-/// Where the plugins' tensors are in a checkpoint that holds everything in one file.
-const CLIP_IN_ALL: &str = "model.clip_vision_embedding.";
-const DREAM_IN_ALL: &str = "model.dream_embedding.";
-const DIFFUSION_IN_ALL: &str = "stable_diffusion_head.";
+/// How the image encoder's tensors begin in a checkpoint that holds everything in one file.
+pub const CLIP_IN_ALL: &str = "model.clip_vision_embedding.";
+/// How the dream queries begin there.
+pub const DREAM_IN_ALL: &str = "model.dream_embedding.";
+/// How the image generator's tensors begin there.
+pub const DIFFUSION_IN_ALL: &str = "stable_diffusion_head.";
 
 /// Decoder files: plugin tensors and the rotary tables (rebuilt from the config) are dropped.
 pub fn language(name: &str) -> Option<String> {

@@ -1,0 +1,25 @@
+//! Training: the joint objective of words and pictures, and the steps that follow its gradient.
+//!
+//! Reading order: [`Trained`] (which parts learn), [`Inputs`] (a batch on the device), [`Draws`] (its random numbers),
+//! [`Objective`] (the losses), [`GradientSum`] (gradients by parameter), [`RateSchedule`] and [`Optimiser`] (a step), and
+//! [`Trainer`], which puts them together.
+
+mod diffusion_loss;
+mod draws;
+mod gradient_sum;
+mod inputs;
+mod objective;
+mod optimiser;
+mod rate;
+mod trained;
+mod trainer;
+
+pub use diffusion_loss::DiffusionOptions;
+pub use draws::Draws;
+pub use gradient_sum::GradientSum;
+pub use inputs::Inputs;
+pub use objective::{LossWeights, Losses, Objective};
+pub use optimiser::{Optimiser, Slot};
+pub use rate::{Decay, RateSchedule};
+pub use trained::Trained;
+pub use trainer::{Step, Trainer};
