@@ -97,7 +97,7 @@ pub(super) fn instance() -> wgpu::Instance {
 /// Every adapter of this machine.
 pub async fn list_adapters() -> Vec<AdapterReport> {
     let found = instance().enumerate_adapters(wgpu::Backends::PRIMARY).await;
-    found.iter().map(|adapter| AdapterReport::of(adapter)).collect()
+    found.iter().map(AdapterReport::of).collect()
 }
 
 /// The adapter that matches `wanted`, or else the best one: discrete before integrated before software.
