@@ -38,6 +38,8 @@ pub struct DreamLlm {
     pub vision: Option<Vision>,
     /// The image generator, where pictures are drawn.
     pub diffusion: Option<Diffusion>,
+    /// A short name of the checkpoint's weights ([`CheckpointFolder::fingerprint`]).
+    pub fingerprint: String,
 }
 
 /// Pictures to rows of embeddings.
@@ -68,6 +70,8 @@ pub struct Diffusion {
     pub latent_channels: usize,
     /// Side of a picture that the model was trained on.
     pub resolution: usize,
+    /// Width of the vectors that the UNet attends to.
+    pub condition_width: usize,
 }
 
 /// Which parts to load, and how.
@@ -133,6 +137,7 @@ impl DreamLlm {
                 .then(|| Diffusion::load(&root(&folder.diffusion, rename::DIFFUSION_IN_ALL), folder))
                 .transpose()?,
             config,
+            fingerprint: folder.fingerprint(),
         })
     }
 
@@ -148,15 +153,24 @@ impl DreamLlm {
 
     /// One row: text with `<image>` placeholders, and the pictures that take their places.
     pub fn context(&self, text: &str, images: &[RgbImage]) -> Result<Context> {
-        let patches = if images.is_empty() { 0 } else { self.vision()?.patches };
-        let prompt = Prompt::new(&self.tokenizer.encode(text), &self.special, images.len(), patches)?;
+        let prompt = self.prompt(&self.tokenizer.encode(text), images.len())?;
+        self.check_length(prompt.ids.len())?;
+        self.embed_row(&prompt.ids, &prompt.images, images)
+    }
+
+    /// Ids with the blocks of `images` pictures in the places of their placeholders.
+    pub(super) fn prompt(&self, ids: &[u32], images: usize) -> Result<Prompt> {
+        let patches = if images == 0 { 0 } else { self.vision()?.patches };
+        Prompt::new(ids, &self.special, images, patches)
+    }
+
+    /// One row of ids, with the pictures' vectors from each of the `places` on.
+    pub(super) fn embed_row(&self, ids: &[u32], places: &[usize], images: &[RgbImage]) -> Result<Context> {
         let features = match images {
             [] => None,
             _ => Some(self.vision()?.read(&self.gpu, images)?),
         };
-        self.check_length(prompt.ids.len())?;
-        let batch = Batch::new(&[prompt.ids.as_slice()], self.special.pad, PaddingSide::Left);
-        self.embed(&batch, &prompt.images, features.as_ref())
+        self.embed(&Batch::new(&[ids], self.special.pad, PaddingSide::Left), places, features.as_ref())
     }
 
     /// An error unless a prompt of `tokens` leaves room for a dream behind it.
@@ -180,6 +194,17 @@ impl DreamLlm {
         }
         let real = batch.mask.iter().any(|real| !real).then(|| batch.mask.clone());
         Ok(Context { embeds, tokens: Tokens { positions: None, real } })
+    }
+
+    /// A bias on the scores of the next token under which none of these tokens comes, `[V]`.
+    pub fn never(&self, tokens: &[u32]) -> Result<Tensor> {
+        let mut bias = vec![0.0; self.config.vocab_size];
+        for &token in tokens {
+            if let Some(place) = bias.get_mut(token as usize) {
+                *place = f32::MIN;
+            }
+        }
+        Tensor::from_f32(&self.gpu, &bias, [bias.len()])
     }
 
     /// What the UNet should draw after a context: condition vectors `[B, Q, E]`.
@@ -258,6 +283,17 @@ impl Vision {
 }
 
 impl Diffusion {
+    /// Loads only the image generator, which is all that drawing from saved condition vectors needs. `progress` is told
+    /// stored bytes, out of those of the folder's `diffusion`.
+    pub fn open(
+        folder: &CheckpointFolder,
+        gpu: &Gpu,
+        format: WeightFormat,
+        progress: &dyn Fn(u64),
+    ) -> Result<Diffusion> {
+        Diffusion::load(&Weights::root(&folder.diffusion, gpu, format, progress), folder)
+    }
+
     fn load(w: &Weights, folder: &CheckpointFolder) -> Result<Diffusion> {
         let plugin = folder.config.plugins.stable_diffusion_head.as_ref();
         let (kind, depth) = plugin.map_or((ProjectorType::Linear, 1), |p| (p.projector_type, p.projector_depth));
@@ -270,6 +306,7 @@ impl Diffusion {
             scheduler: folder.scheduler_config.clone(),
             latent_channels: folder.vae_config.latent_channels,
             resolution: plugin.map_or(512, |p| p.resolution),
+            condition_width: cross[0],
         })
     }
 }
@@ -284,8 +321,12 @@ fn sets(folder: &CheckpointFolder, options: LoadOptions) -> Vec<&WeightSet> {
 
 /// Stored bytes that loading will read.
 pub fn bytes_to_load(folder: &CheckpointFolder, options: LoadOptions) -> u64 {
-    let bytes = |set: &WeightSet| set.tensors().map(|t| (t.len() * t.dtype().size()) as u64).sum::<u64>();
-    sets(folder, options).into_iter().map(bytes).sum()
+    sets(folder, options).into_iter().map(stored_bytes).sum()
+}
+
+/// Stored bytes of a set.
+pub fn stored_bytes(set: &WeightSet) -> u64 {
+    set.tensors().map(|t| (t.len() * t.dtype().size()) as u64).sum()
 }
 
 /// Tensors of the loaded parts that the model did not use.

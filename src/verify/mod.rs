@@ -65,7 +65,6 @@ struct Bench<'a> {
     bounds: Bounds,
 }
 
-/// Stages whose code does not exist yet: files of the recording that begin so.
 /// How the recorded files of training begin, in the order in which a failure explains the next ones.
 const TRAINING: [&str; 4] = ["train_losses", "grads_", "vm_variants", "adamw_"];
 
