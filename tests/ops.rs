@@ -78,7 +78,8 @@ fn check_weak(options: &GpuOptions, may_refuse: &[&str]) {
     assert!(listed_in_vain.is_empty(), "these ops refuse nothing any more: {listed_in_vain:?}");
 }
 
-/// What a browser on an old device has, and less: 64 KiB a binding, no f16 arithmetic, no subgroups.
+/// What a browser on an old device has, and less: 64 KiB a binding, no f16 arithmetic, no subgroups. Only the kernel that
+/// measures copies may refuse: it is one dispatch, to be measured.
 #[test]
 fn on_a_device_with_small_bindings() {
     let options = GpuOptions {
@@ -88,7 +89,7 @@ fn on_a_device_with_small_bindings() {
         no_subgroups: true,
         ..Default::default()
     };
-    check_weak(&options, &[]);
+    check_weak(&options, &["ceiling"]);
 }
 
 /// 4 KiB a binding: a case over that is cut where its op can cut, and these cannot: attention within a batch, convolution
