@@ -33,6 +33,7 @@ fn every_recorded_stage_passes() {
         "clip_vision",
         "llama",
         "generate (greedy)",
+        "generate (beams)",
         "dream",
         "unet",
         "vae",

@@ -2,9 +2,9 @@
 
 use super::{Output, check_interrupt, device};
 use crate::image::load;
+use crate::models::answer::{Answer, AnswerOptions, Ending, answer};
 use crate::models::dreamllm::LoadOptions;
-use crate::models::generation::{Stop, greedy};
-use crate::text::Chat;
+use crate::ops::sample::Sampling;
 use crate::{Error, Result};
 use clap::Args;
 use std::io::Write;
@@ -12,7 +12,7 @@ use std::path::PathBuf;
 
 #[derive(Args)]
 pub(super) struct AskArguments {
-    /// The question.
+    /// The question; an <image> in it is the place of a picture, which otherwise stands in front.
     question: String,
     /// The checkpoint's folder.
     #[arg(short, long, value_name = "CHECKPOINT")]
@@ -20,44 +20,93 @@ pub(super) struct AskArguments {
     /// A picture to look at (PNG, JPEG, WebP, BMP, GIF); may be given several times.
     #[arg(long, value_name = "FILE")]
     image: Vec<PathBuf>,
+    #[command(flatten)]
+    words: WordArguments,
+    /// Search for the most probable answer with N beams; the official evaluations use 5.
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    beams: usize,
+}
+
+/// How words are chosen; shared by all commands that write.
+#[derive(Args)]
+pub(super) struct WordArguments {
     /// Tokens to answer at most.
     #[arg(long, default_value_t = 256, value_name = "N")]
     max_tokens: usize,
+    /// Temperature of the draws; 0 takes the most probable token.
+    #[arg(long, default_value_t = 0.0, value_name = "T")]
+    temp: f32,
+    /// Draw from the fewest tokens that have this probability together.
+    #[arg(long, default_value_t = 1.0, value_name = "P")]
+    top_p: f32,
+    /// Draw from the K most probable tokens; 0: from all.
+    #[arg(long, default_value_t = 0, value_name = "K")]
+    top_k: usize,
+    /// The same seed and options give the same words.
+    #[arg(long, default_value_t = 42)]
+    seed: u64,
+    /// A text that ends the answer; may be given several times.
+    #[arg(long, value_name = "TEXT")]
+    stop: Vec<String>,
+    /// The sentence before the conversation, instead of the official one.
+    #[arg(long, value_name = "TEXT")]
+    system: Option<String>,
+}
+
+impl WordArguments {
+    pub fn options(&self) -> Result<AnswerOptions> {
+        let options = AnswerOptions {
+            sampling: Sampling { temperature: self.temp, top_k: self.top_k, top_p: self.top_p },
+            seed: self.seed,
+            beams: 1,
+            max_tokens: self.max_tokens,
+            stop: self.stop.clone(),
+            system: self.system.clone(),
+        };
+        options.check()?;
+        Ok(options)
+    }
 }
 
 impl AskArguments {
     pub async fn run(&self, device: &device::DeviceArguments, output: &Output) -> Result<()> {
+        let options = AnswerOptions { beams: self.beams, ..self.words.options()? };
+        options.check()?;
         let images = self.image.iter().map(load).collect::<Result<Vec<_>>>()?;
         let gpu = device.open(output).await?;
-        let options = LoadOptions { format: device.format(), vision: !images.is_empty(), diffusion: false };
-        let model = device::load(&self.model, &gpu, options, output)?;
-        let prompt = Chat::evaluation().ask(images.len(), &self.question).prompt();
-        let context = model.context(&prompt, &images)?;
-        let room = model.config.max_position_embeddings.saturating_sub(context.embeds.shape().as_slice()[1]);
-        let eos = model.config.eos_token_id;
-        let stop = Stop { max_tokens: self.max_tokens.min(room), eos, pad: eos };
-        let mut stream = model.tokenizer.decode_stream();
-        let on_token = |ids: &[u32]| {
+        let parts = LoadOptions { format: device.format(), vision: !images.is_empty(), diffusion: false };
+        let model = device::load(&self.model, &gpu, parts, output)?;
+        // JSON is printed at the end.
+        let on_text = |text: &str| {
             check_interrupt()?;
-            let text = stream.push(ids[0])?;
-            // JSON is printed at the end.
-            if output.json { Ok(()) } else { self.print(&text) }
+            if output.json { Ok(()) } else { print(text) }
         };
-        let ids = greedy(&model, &context, stop, on_token).await?;
-        let rest = stream.finish();
+        let answer = answer(&model, &self.question, &images, &options, on_text).await?;
         if output.json {
-            let answer = model.tokenizer.decode_text(&ids.concat())?;
-            say!("{}", serde_json::json!({ "answer": answer, "tokens": ids.concat().len() }));
+            say!("{}", report(&answer));
         } else {
-            self.print(&rest)?;
             say!();
         }
         device.close(&gpu).await
     }
+}
 
-    fn print(&self, text: &str) -> Result<()> {
-        let mut out = std::io::stdout();
-        let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
-        written.map_err(|e| Error::Input(format!("standard output: {e}")))
+fn report(answer: &Answer) -> serde_json::Value {
+    let ending = match &answer.ending {
+        Ending::Eos => "eos",
+        Ending::Stop(_) => "stop",
+        Ending::Length => "length",
+    };
+    let (text, tokens) = (&answer.text, answer.ids.len());
+    serde_json::json!({ "answer": text, "tokens": tokens, "ending": ending, "score": answer.score })
+}
+
+/// Words on standard output, as they come.
+pub(super) fn print(text: &str) -> Result<()> {
+    if text.is_empty() {
+        return Ok(());
     }
+    let mut out = std::io::stdout();
+    let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    written.map_err(|e| Error::Input(format!("standard output: {e}")))
 }

@@ -148,15 +148,24 @@ impl DreamLlm {
 
     /// One row: text with `<image>` placeholders, and the pictures that take their places.
     pub fn context(&self, text: &str, images: &[RgbImage]) -> Result<Context> {
-        let patches = if images.is_empty() { 0 } else { self.vision()?.patches };
-        let prompt = Prompt::new(&self.tokenizer.encode(text), &self.special, images.len(), patches)?;
+        let prompt = self.prompt(&self.tokenizer.encode(text), images.len())?;
+        self.check_length(prompt.ids.len())?;
+        self.embed_row(&prompt.ids, &prompt.images, images)
+    }
+
+    /// Ids with the blocks of `images` pictures in the places of their placeholders.
+    pub(super) fn prompt(&self, ids: &[u32], images: usize) -> Result<Prompt> {
+        let patches = if images == 0 { 0 } else { self.vision()?.patches };
+        Prompt::new(ids, &self.special, images, patches)
+    }
+
+    /// One row of ids, with the pictures' vectors from each of the `places` on.
+    pub(super) fn embed_row(&self, ids: &[u32], places: &[usize], images: &[RgbImage]) -> Result<Context> {
         let features = match images {
             [] => None,
             _ => Some(self.vision()?.read(&self.gpu, images)?),
         };
-        self.check_length(prompt.ids.len())?;
-        let batch = Batch::new(&[prompt.ids.as_slice()], self.special.pad, PaddingSide::Left);
-        self.embed(&batch, &prompt.images, features.as_ref())
+        self.embed(&Batch::new(&[ids], self.special.pad, PaddingSide::Left), places, features.as_ref())
     }
 
     /// An error unless a prompt of `tokens` leaves room for a dream behind it.

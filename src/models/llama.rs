@@ -9,7 +9,8 @@ use crate::autograd::checkpoint;
 use crate::nn::{Linear, RmsNorm, Weights, probe};
 use crate::ops::attention::{Attention, attention};
 use crate::ops::cache::append_rows;
-use crate::ops::embedding::embedding;
+use crate::ops::embedding::{embedding, gather_rows};
+use crate::ops::layout::slice;
 use crate::ops::pointwise::swiglu;
 use crate::ops::rope::rope;
 use crate::tensor::{DType, Tensor};
@@ -182,6 +183,21 @@ impl Cache {
         self.real.iter_mut().for_each(|row| row.truncate(length));
     }
 
+    /// Sequence `b` becomes what sequence `rows[b]` was. If their number stays, only the tokens from `from` on are taken over:
+    /// those before must be the same in both.
+    pub fn reorder(&mut self, rows: &[u32], from: usize) -> Result<()> {
+        if let Some(row) = rows.iter().find(|row| **row as usize >= self.real.len()) {
+            return Err(Error::Input(format!("the cache holds {} sequences, none of number {row}", self.real.len())));
+        }
+        self.real = rows.iter().map(|&row| self.real[row as usize].clone()).collect();
+        for (keys, values) in &mut self.layers {
+            for stored in [keys, values] {
+                *stored = reordered(stored, rows, from.min(self.length), self.length)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Keys and values of a layer, `[B, S, G, D]` with the first [`Cache::len`] rows of S in use.
     pub fn layer(&self, i: usize) -> Option<&(Tensor, Tensor)> {
         self.layers.get(i)
@@ -237,6 +253,23 @@ impl Cache {
         let all: Vec<bool> = self.real.iter().flat_map(row).collect();
         mask_of(embeds, &all, self.capacity).map(Some)
     }
+}
+
+/// Tokens `from .. length` of `[B, S, G, D]` with the sequences `rows`, in place where their number stays.
+fn reordered(stored: &Tensor, rows: &[u32], from: usize, length: usize) -> Result<Tensor> {
+    let [b, s, g, d] = stored.dims("cache", "B S G D")?;
+    let (start, count) = if rows.len() == b { (from, length - from) } else { (0, length) };
+    if count == 0 || (rows.len() == b && rows.iter().enumerate().all(|(i, &row)| i == row as usize)) {
+        return Ok(stored.clone());
+    }
+    let tokens = slice(stored, 1, start, count)?.reshape([b, count * g * d])?;
+    let taken = gather_rows(&tokens, &Tensor::from_u32(stored.gpu(), rows, [rows.len()])?)?;
+    let target = match rows.len() == b {
+        true => stored.clone(),
+        false => Tensor::empty(stored.gpu(), [rows.len(), s, g, d], DType::F32)?,
+    };
+    append_rows(&target, &taken.reshape([rows.len(), count, g, d])?, start)?;
+    Ok(target)
 }
 
 impl Layer {

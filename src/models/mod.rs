@@ -1,7 +1,10 @@
 //! The parts of DreamLLM, each a short file that reads like the paper's figure, and their configurations.
 
+pub mod answer;
+pub mod beams;
 pub mod clip;
 pub mod config;
+pub mod decoding;
 pub mod dreamllm;
 pub mod generation;
 pub mod llama;

@@ -3,6 +3,7 @@
 //! A user's turn ends in one space, an assistant's turn in `</s>` with nothing after it. Officially the template exists
 //! twice and the two differ by one space in front, which costs one token; each is kept where it was used.
 
+use super::prompt::place_images;
 use super::special::SpecialTokens;
 
 const SYSTEM: &str = "A chat between a curious user and an artificial intelligence assistant. The assistant gives \
@@ -64,9 +65,21 @@ impl Chat {
         self
     }
 
-    /// Adds a question, an `<image>` placeholder for each of `images` pictures directly in front of it.
+    /// Adds a question about `images` pictures, which stand where it has `<image>` placeholders, or directly in front of it
+    /// if it has none.
     pub fn ask(self, images: usize, question: &str) -> Self {
-        self.turn(Role::User, SpecialTokens::IMAGE.repeat(images) + question)
+        self.turn(Role::User, place_images(question, images))
+    }
+
+    /// The text that a conversation begins with.
+    pub fn opening(&self) -> String {
+        format!("{} ", self.system)
+    }
+
+    /// The text of the next question, up to where the answer begins: what a conversation that was read so far goes on with.
+    pub fn question(images: usize, question: &str) -> String {
+        let (user, assistant) = (Role::User, Role::Assistant);
+        format!("{}: {}{}{}:", user.name(), place_images(question, images), user.separator(), assistant.name())
     }
 
     /// Adds an answer.
@@ -81,7 +94,7 @@ impl Chat {
 
     /// The text of the turns so far, all of them complete.
     pub fn text(&self) -> String {
-        let mut text = format!("{} ", self.system);
+        let mut text = self.opening();
         for (role, turn) in &self.turns {
             text += &format!("{}: {turn}{}", role.name(), role.separator());
         }

@@ -44,6 +44,13 @@ impl Prompt {
     }
 }
 
+/// A prompt in which `images` pictures have their places: as it is if it has any `<image>` (or a block that is written
+/// out), otherwise with one for each picture in front.
+pub fn place_images(text: &str, images: usize) -> String {
+    let has_places = text.contains(SpecialTokens::IMAGE) || text.contains("<im_start>");
+    if has_places { text.to_string() } else { SpecialTokens::IMAGE.repeat(images) + text }
+}
+
 fn broken_block(patches: usize) -> Error {
     Error::Input(format!("the prompt has an <im_start> that {patches} <im_patch> and <im_end> do not follow"))
 }
@@ -89,6 +96,13 @@ mod tests {
         assert_eq!(error("", 1), "the prompt has places for 0 images, but 1 are given");
         assert!(error("<im_start><im_patch><im_end>", 1).contains("2 <im_patch>"));
         assert!(error("<im_start>", 1).contains("2 <im_patch>"));
+    }
+
+    #[test]
+    fn pictures_without_a_place_stand_in_front() {
+        assert_eq!(place_images("two dogs", 2), "<image><image>two dogs");
+        assert_eq!(place_images("a <image> b", 1), "a <image> b");
+        assert_eq!(place_images("none", 0), "none");
     }
 
     #[test]
