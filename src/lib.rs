@@ -13,6 +13,7 @@ pub mod doctor;
 mod error;
 pub mod gpu;
 pub mod image;
+pub mod interleaved;
 pub mod models;
 pub mod nn;
 pub mod ops;

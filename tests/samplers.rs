@@ -109,7 +109,7 @@ fn kind(class: &str) -> SamplerKind {
 
 fn options(name: &str, variant: &Value) -> SamplerOptions {
     let eta = variant["step_kwargs"]["eta"].as_f64().unwrap_or(0.0);
-    SamplerOptions { eta, karras: name.contains("karras") }
+    SamplerOptions { eta, karras: name.contains("karras"), spacing: None }
 }
 
 /// Equal, but for Euler's with Karras sigmas: those are interpolated between logarithms of MKL's square roots.

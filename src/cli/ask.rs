@@ -10,6 +10,9 @@ use clap::Args;
 use std::io::Write;
 use std::path::PathBuf;
 
+/// Tokens of an answer, unless the arguments say otherwise.
+const TOKENS: usize = 256;
+
 #[derive(Args)]
 pub(super) struct AskArguments {
     /// The question; an <image> in it is the place of a picture, which otherwise stands in front.
@@ -25,14 +28,20 @@ pub(super) struct AskArguments {
     /// Search for the most probable answer with N beams; the official evaluations use 5.
     #[arg(long, default_value_t = 1, value_name = "N")]
     beams: usize,
+    /// The same seed and options give the same words.
+    #[arg(long, default_value_t = 42)]
+    seed: u64,
+    /// The sentence before the conversation, instead of the official one.
+    #[arg(long, value_name = "TEXT")]
+    system: Option<String>,
 }
 
 /// How words are chosen; shared by all commands that write.
 #[derive(Args)]
 pub(super) struct WordArguments {
-    /// Tokens to answer at most.
-    #[arg(long, default_value_t = 256, value_name = "N")]
-    max_tokens: usize,
+    /// Tokens to write at most [default: 256; for a document 1024].
+    #[arg(long, value_name = "N")]
+    max_tokens: Option<usize>,
     /// Temperature of the draws; 0 takes the most probable token.
     #[arg(long, default_value_t = 0.0, value_name = "T")]
     temp: f32,
@@ -42,26 +51,21 @@ pub(super) struct WordArguments {
     /// Draw from the K most probable tokens; 0: from all.
     #[arg(long, default_value_t = 0, value_name = "K")]
     top_k: usize,
-    /// The same seed and options give the same words.
-    #[arg(long, default_value_t = 42)]
-    seed: u64,
     /// A text that ends the answer; may be given several times.
     #[arg(long, value_name = "TEXT")]
     stop: Vec<String>,
-    /// The sentence before the conversation, instead of the official one.
-    #[arg(long, value_name = "TEXT")]
-    system: Option<String>,
 }
 
 impl WordArguments {
-    pub fn options(&self) -> Result<AnswerOptions> {
+    /// The options, with `tokens` at most unless the arguments say otherwise.
+    pub fn options(&self, tokens: usize, seed: u64, system: Option<String>) -> Result<AnswerOptions> {
         let options = AnswerOptions {
             sampling: Sampling { temperature: self.temp, top_k: self.top_k, top_p: self.top_p },
-            seed: self.seed,
+            seed,
             beams: 1,
-            max_tokens: self.max_tokens,
+            max_tokens: self.max_tokens.unwrap_or(tokens),
             stop: self.stop.clone(),
-            system: self.system.clone(),
+            system,
         };
         options.check()?;
         Ok(options)
@@ -70,7 +74,7 @@ impl WordArguments {
 
 impl AskArguments {
     pub async fn run(&self, device: &device::DeviceArguments, output: &Output) -> Result<()> {
-        let options = AnswerOptions { beams: self.beams, ..self.words.options()? };
+        let options = AnswerOptions { beams: self.beams, ..self.words.options(TOKENS, self.seed, self.system.clone())? };
         options.check()?;
         let images = self.image.iter().map(load).collect::<Result<Vec<_>>>()?;
         let gpu = device.open(output).await?;

@@ -2,7 +2,7 @@
 
 use super::{Output, progress};
 use crate::gpu::{Gpu, GpuOptions, summarise};
-use crate::models::dreamllm::{DreamLlm, LoadOptions, bytes_to_load, unread};
+use crate::models::dreamllm::{Diffusion, DreamLlm, LoadOptions, bytes_to_load, stored_bytes, unread};
 use crate::nn::WeightFormat;
 use crate::tensor::parse_bytes;
 use crate::weights::CheckpointFolder;
@@ -121,6 +121,24 @@ pub(super) fn load(path: &Path, gpu: &Gpu, options: LoadOptions, output: &Output
         output.say(&format!("warning: {} tensors of the checkpoint are not used, such as {first}", unused.len()));
     }
     Ok(model)
+}
+
+/// Loads only the image generator.
+pub(super) fn load_diffusion(
+    folder: &CheckpointFolder,
+    gpu: &Gpu,
+    format: WeightFormat,
+    output: &Output,
+) -> Result<Diffusion> {
+    let bar = progress::bytes(output, stored_bytes(&folder.diffusion));
+    let diffusion = Diffusion::open(folder, gpu, format, &|bytes| bar.inc(bytes))?;
+    bar.finish_and_clear();
+    Ok(diffusion)
+}
+
+/// Makes a folder for results, unless it is there.
+pub(super) fn make_folder(path: &Path) -> Result<()> {
+    std::fs::create_dir_all(path).map_err(|e| Error::file(path, e))
 }
 
 /// An error if a result could not be written to `path` in the end.

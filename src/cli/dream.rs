@@ -1,150 +1,221 @@
-//! `dreamllm dream`: words to a picture.
+//! `dreamllm dream`: words, perhaps with pictures among them, to pictures.
 
+use super::drawing::DrawArguments;
 use super::{Output, check_interrupt, device, progress};
-use crate::diffusion::noise::NoiseSource;
-use crate::diffusion::pipeline::{DrawOptions, decode, pictures, sample};
-use crate::diffusion::{SamplerKind, SamplerOptions};
-use crate::image::{RgbImage, write_png};
-use crate::models::dreamllm::{DreamLlm, LoadOptions};
+use crate::diffusion::condition::Condition;
+use crate::diffusion::parameters::{Provenance, parameters};
+use crate::diffusion::pipeline::{DrawOptions, Step, decode_pictures, draw};
+use crate::diffusion::source::Source;
+use crate::gpu::Gpu;
+use crate::image::{RgbImage, load, replace_file, write_png};
+use crate::models::dreamllm::{Diffusion, LoadOptions};
+use crate::weights::CheckpointFolder;
 use crate::{Error, Result};
 use clap::Args;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 #[derive(Args)]
 pub(super) struct DreamArguments {
-    /// What to draw.
-    prompt: String,
+    /// What to draw; an <image> in it is the place of a picture, which otherwise stands in front.
+    #[arg(required_unless_present = "load_condition", conflicts_with = "load_condition")]
+    prompt: Option<String>,
     /// The checkpoint's folder.
     #[arg(short, long, value_name = "CHECKPOINT")]
     model: PathBuf,
-    /// What to keep away from.
-    #[arg(short, long, default_value = "", value_name = "TEXT")]
-    negative_prompt: String,
-    /// The picture's file, a PNG.
+    /// A picture in the prompt, to edit or to take a subject from; may be given several times.
+    #[arg(long, value_name = "FILE", conflicts_with = "load_condition")]
+    image: Vec<PathBuf>,
+    /// The picture's file, a PNG; those of a batch are numbered.
     #[arg(short, long, default_value = "dream.png", value_name = "FILE")]
     output: PathBuf,
-    /// Denoising steps.
-    #[arg(long, default_value_t = 50)]
-    steps: usize,
-    /// Strength of the guidance; 1 and below turn it off.
-    #[arg(long, default_value_t = 7.5, value_name = "SCALE")]
-    cfg_scale: f32,
-    /// Share of the guided prediction brought back to the plain one's contrast, from 0 to 1.
-    #[arg(long, default_value_t = 0.0, value_name = "SHARE")]
-    guidance_rescale: f32,
-    /// The sampler: ddpm, ddim, pndm, dpm++2m, euler, euler-a or unipc; with -karras for Karras' noise levels.
-    #[arg(long, default_value = "ddpm", value_parser = SamplerKind::with_options)]
-    sampler: (SamplerKind, SamplerOptions),
-    /// Fresh noise of DDIM's steps, from 0 to 1.
-    #[arg(long, default_value_t = 0.0)]
-    eta: f64,
+    #[command(flatten)]
+    draw: DrawArguments,
     /// The same seed and options give the same picture.
     #[arg(long, default_value_t = 42)]
     seed: u64,
-    /// Generator of the noise: philox, or torch for what PyTorch draws from this seed.
-    #[arg(long, default_value = "philox")]
-    rng: NoiseSource,
-    /// Pixels across; the checkpoint's own resolution by default.
-    #[arg(short = 'W', long, value_name = "PIXELS")]
-    width: Option<usize>,
-    /// Pixels down.
-    #[arg(short = 'H', long, value_name = "PIXELS")]
-    height: Option<usize>,
+    /// Pictures to draw at once; their seeds count up.
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    batch: usize,
+    /// Start from this picture instead of noise alone.
+    #[arg(long, value_name = "FILE")]
+    init: Option<PathBuf>,
+    /// How much of it is replaced, above 0, up to 1 [default: 0.75; with a mask 1].
+    #[arg(long, requires = "init")]
+    strength: Option<f64>,
+    /// Draw only where this picture, of the same size as that of --init, is white.
+    #[arg(long, value_name = "FILE", requires = "init")]
+    mask: Option<PathBuf>,
+    /// Write what the picture would be, beside it, after every N steps.
+    #[arg(long, value_name = "N")]
+    preview: Option<usize>,
+    /// Write the vectors that the picture is drawn from to this file.
+    #[arg(long, value_name = "FILE", conflicts_with = "load_condition")]
+    save_condition: Option<PathBuf>,
+    /// Draw from the vectors in this file, without loading the language model.
+    #[arg(long, value_name = "FILE", conflicts_with = "negative_prompt")]
+    load_condition: Option<PathBuf>,
+}
+
+/// What a picture is drawn from, and by what.
+struct Ready {
+    diffusion: Diffusion,
+    condition: Condition,
+    fingerprint: String,
 }
 
 impl DreamArguments {
     pub async fn run(&self, device: &device::DeviceArguments, output: &Output) -> Result<()> {
         self.check()?;
+        let images = self.image.iter().map(load).collect::<Result<Vec<_>>>()?;
+        let source = self.source()?;
         let gpu = device.open(output).await?;
-        let options = LoadOptions { format: device.format(), vision: false, diffusion: true };
-        let model = device::load(&self.model, &gpu, options, output)?;
+        let ready = match &self.load_condition {
+            Some(file) => self.saved(file, &gpu, device, output)?,
+            None => self.fresh(&images, &gpu, device, output)?,
+        };
+        if let Some(file) = &self.save_condition {
+            replace_file(file, &ready.condition.to_bytes().await?)?;
+        }
         let start = Instant::now();
-        let picture = self.draw(&model, output).await?;
-        let text = self.description();
-        let text: Vec<(&str, &str)> = text.iter().map(|(key, value)| (*key, value.as_str())).collect();
-        write_png(&self.output, &picture, &text)?;
-        self.report(&picture, start, output);
+        let options = self.options(&ready.diffusion, source.as_ref())?;
+        let drawn = self.draw(&ready, &options, source.as_ref(), output).await?;
+        check_interrupt()?;
+        let name = self.model.canonicalize().unwrap_or_else(|_| self.model.clone());
+        let name = name.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        let adapter = gpu.report().name.clone();
+        for (i, picture) in drawn.iter().enumerate() {
+            let from = Provenance { model: &name, fingerprint: &ready.fingerprint, adapter: &adapter };
+            let text = parameters(&ready.condition, &options, source.as_ref(), from, i);
+            write_png(self.file(i), picture, &[("parameters", &text)])?;
+        }
+        self.report(&drawn, &options, start, output);
         device.close(&gpu).await
     }
 
     fn check(&self) -> Result<()> {
-        let finite = |name: &str, value: f64| match value.is_finite() {
-            true => Ok(()),
-            false => Err(Error::Input(format!("--{name} must be a number, not {value}"))),
-        };
-        finite("cfg-scale", f64::from(self.cfg_scale))?;
-        finite("guidance-rescale", f64::from(self.guidance_rescale))?;
-        finite("eta", self.eta)?;
-        device::check_output(&self.output)
+        self.draw.check()?;
+        if self.batch == 0 || self.preview == Some(0) {
+            return Err(Error::Input("--batch and --preview must be at least 1".into()));
+        }
+        (0..self.batch).try_for_each(|i| device::check_output(&self.file(i)))?;
+        self.save_condition.iter().try_for_each(|file| device::check_output(file))
     }
 
-    async fn draw(&self, model: &DreamLlm, output: &Output) -> Result<RgbImage> {
-        let diffusion = model.diffusion()?;
-        let options = DrawOptions {
-            steps: self.steps,
-            cfg_scale: self.cfg_scale,
-            guidance_rescale: self.guidance_rescale,
-            sampler: self.sampler.0,
-            sampler_options: SamplerOptions { eta: self.eta, ..self.sampler.1 },
-            width: self.width.unwrap_or(diffusion.resolution),
-            height: self.height.unwrap_or(diffusion.resolution),
-        };
+    fn source(&self) -> Result<Option<Source>> {
+        let Some(init) = &self.init else { return Ok(None) };
+        let mask = self.mask.as_ref().map(load).transpose()?;
+        let strength = self.strength.unwrap_or(if mask.is_some() { 1.0 } else { 0.75 });
+        let source = Source { picture: load(init)?, mask, strength };
+        source.check()?;
+        Ok(Some(source))
+    }
+
+    /// From words and pictures. The language model leaves the device before drawing begins.
+    fn fresh(
+        &self,
+        images: &[RgbImage],
+        gpu: &Gpu,
+        device: &device::DeviceArguments,
+        output: &Output,
+    ) -> Result<Ready> {
+        let options = LoadOptions { format: device.format(), vision: !images.is_empty(), diffusion: true };
+        let model = device::load(&self.model, gpu, options, output)?;
+        let prompt = self.prompt.as_deref().unwrap_or_default();
+        let condition = Condition::new(&model, prompt, &self.draw.negative_prompt, images)?;
+        let fingerprint = model.fingerprint;
+        let diffusion = model.diffusion.ok_or_else(|| Error::Input("the image generator was not loaded".into()))?;
+        Ok(Ready { diffusion, condition, fingerprint })
+    }
+
+    /// From a file.
+    fn saved(&self, file: &Path, gpu: &Gpu, device: &device::DeviceArguments, output: &Output) -> Result<Ready> {
+        let bytes = std::fs::read(file).map_err(|e| Error::file(file, e))?;
+        let condition = Condition::from_bytes(&file.display().to_string(), &bytes, gpu)?;
+        let folder = CheckpointFolder::open(&self.model)?;
+        let fingerprint = folder.fingerprint();
+        if condition.fingerprint != fingerprint {
+            output.say(&format!("warning: {} was made by another checkpoint", file.display()));
+        }
+        let diffusion = device::load_diffusion(&folder, gpu, device.format(), output)?;
+        Ok(Ready { diffusion, condition, fingerprint })
+    }
+
+    fn options(&self, diffusion: &Diffusion, source: Option<&Source>) -> Result<DrawOptions> {
+        let side = diffusion.resolution;
+        let cell = diffusion.vae.downscale.max(8);
+        let size = source.map_or([side, side], |source| source.size(side, cell));
+        let options = self.draw.options(size, self.seed, self.batch)?;
         options.latent_size(diffusion)?;
-        let condition = model.condition(&model.context(&self.prompt, &[])?)?;
-        let negative = || model.condition(&model.context(&self.negative_prompt, &[])?);
-        let unconditional = options.is_guided().then(negative).transpose()?;
-        let mut noise = self.rng.seeded(self.seed);
-        let bar = progress::steps(output, self.steps);
-        let on_step = |done: usize, _: &crate::Tensor| {
-            bar.set_position(done as u64);
-            check_interrupt()
+        Ok(options)
+    }
+
+    async fn draw(
+        &self,
+        ready: &Ready,
+        options: &DrawOptions,
+        source: Option<&Source>,
+        output: &Output,
+    ) -> Result<Vec<RgbImage>> {
+        let bar = progress::steps(output, options.steps);
+        let on_step = async |step: Step<'_>| {
+            bar.set_length(step.count as u64);
+            bar.set_position(step.done as u64);
+            check_interrupt()?;
+            match self.preview {
+                Some(every) if step.done % every == 0 && step.done < step.count => {
+                    self.preview(ready, options, &step).await
+                }
+                _ => Ok(()),
+            }
         };
-        let latents = sample(diffusion, &condition, unconditional.as_ref(), &options, &mut *noise, on_step).await?;
+        let drawn = draw(&ready.diffusion, &ready.condition, options, source, on_step).await?;
         bar.finish_and_clear();
-        let drawn = pictures(&decode(diffusion, &latents)?).await?;
-        check_interrupt()?;
-        drawn.into_iter().next().ok_or_else(|| Error::Input("no picture came out".into()))
+        Ok(drawn)
     }
 
-    /// What other programs look for in a PNG.
-    fn description(&self) -> Vec<(&'static str, String)> {
-        let negative = match self.negative_prompt.as_str() {
-            "" => String::new(),
-            text => format!("\nNegative prompt: {text}"),
-        };
-        let settings = format!(
-            "{}{negative}\nSteps: {}, Sampler: {}, CFG scale: {}, Seed: {}, RNG: {:?}, Version: dreamllm {}",
-            self.prompt,
-            self.steps,
-            self.sampler_name(),
-            self.cfg_scale,
-            self.seed,
-            self.rng,
-            env!("CARGO_PKG_VERSION")
-        );
-        vec![("parameters", settings)]
+    async fn preview(&self, ready: &Ready, options: &DrawOptions, step: &Step<'_>) -> Result<()> {
+        let pictures = decode_pictures(&ready.diffusion, &step.clean()?, options.tiling).await?;
+        for (i, picture) in pictures.iter().enumerate() {
+            write_png(numbered(&self.file(i), &format!("step-{}", step.done)), picture, &[])?;
+        }
+        Ok(())
     }
 
-    fn sampler_name(&self) -> String {
-        let (kind, options) = &self.sampler;
-        format!("{kind}{}", if options.karras { "-karras" } else { "" })
+    /// The file of a picture of the batch.
+    fn file(&self, index: usize) -> PathBuf {
+        match self.batch {
+            1 => self.output.clone(),
+            _ => numbered(&self.output, &(index + 1).to_string()),
+        }
     }
 
-    fn report(&self, picture: &RgbImage, start: Instant, output: &Output) {
+    fn report(&self, drawn: &[RgbImage], options: &DrawOptions, start: Instant, output: &Output) {
         let seconds = start.elapsed().as_secs_f64();
-        let rate = self.steps as f64 / seconds;
+        let files = || (0..drawn.len()).map(|i| (self.file(i), options.seed_of(i)));
         if output.json {
+            let pictures: Vec<_> =
+                files().map(|(file, seed)| serde_json::json!({ "output": file, "seed": seed })).collect();
             let report = serde_json::json!({
-                "output": self.output, "width": picture.width, "height": picture.height, "seed": self.seed,
-                "steps": self.steps, "sampler": self.sampler_name(), "seconds": seconds,
+                "width": options.width, "height": options.height, "steps": options.steps,
+                "sampler": self.draw.sampler_name(), "seconds": seconds, "pictures": pictures,
             });
             say!("{report}");
         } else if output.quiet {
-            say!("{}", self.output.display());
+            files().for_each(|(file, _)| say!("{}", file.display()));
         } else {
-            let (file, width, height) = (self.output.display(), picture.width, picture.height);
-            say!("{file}: {width}x{height}, seed {}, {seconds:.1} s ({rate:.1} it/s)", self.seed);
+            let (width, height, rate) = (options.width, options.height, options.steps as f64 / seconds);
+            for (file, seed) in files() {
+                say!("{}: {width}x{height}, seed {seed}", file.display());
+            }
+            say!("{seconds:.1} s ({rate:.1} it/s)");
         }
     }
+}
+
+/// `a.png` with a mark: `a-mark.png`.
+fn numbered(path: &Path, mark: &str) -> PathBuf {
+    let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+    let ending = path.extension().map(|ending| format!(".{}", ending.to_string_lossy())).unwrap_or_default();
+    path.with_file_name(format!("{stem}-{mark}{ending}"))
 }

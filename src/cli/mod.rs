@@ -18,8 +18,11 @@ macro_rules! note {
 
 mod ask;
 mod bench;
+mod chat;
+mod compose;
 mod device;
 mod doctor;
+mod drawing;
 mod dream;
 mod progress;
 mod verify;
@@ -47,10 +50,14 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Draw a picture from words.
-    Dream(dream::DreamArguments),
+    /// Draw pictures from words, and from pictures among them.
+    Dream(Box<dream::DreamArguments>),
     /// Answer a question, about pictures or without.
     Ask(ask::AskArguments),
+    /// Talk about pictures, and have some drawn.
+    Chat(Box<chat::ChatArguments>),
+    /// Write a document with pictures.
+    Compose(Box<compose::ComposeArguments>),
     /// Recompute what was recorded with a checkpoint, stage by stage.
     Verify(verify::VerifyArguments),
     /// Show the adapter and the kernels it gets, and check every op on it.
@@ -86,6 +93,8 @@ pub fn run() -> ExitCode {
         match &arguments.command {
             Command::Dream(dream) => dream.run(&arguments.device, &output).await.map(|()| true),
             Command::Ask(ask) => ask.run(&arguments.device, &output).await.map(|()| true),
+            Command::Chat(chat) => chat.run(&arguments.device, &output).await.map(|()| true),
+            Command::Compose(compose) => compose.run(&arguments.device, &output).await.map(|()| true),
             Command::Verify(verify) => verify.run(&arguments.device, &output).await,
             Command::Doctor(doctor) => doctor.run(&arguments.device, &output).await,
             Command::Bench(bench) => bench.run(&arguments.device, &output).await.map(|()| true),
@@ -117,4 +126,9 @@ fn interrupt() {
 /// An error once Ctrl-C was pressed.
 fn check_interrupt() -> Result<()> {
     if INTERRUPTED.load(Ordering::SeqCst) { Err(Error::Cancelled) } else { Ok(()) }
+}
+
+/// Goes on after Ctrl-C, where a command has something to go on with.
+fn take_interrupt() {
+    INTERRUPTED.store(false, Ordering::SeqCst);
 }

@@ -7,6 +7,7 @@
 //! λ_t = ln(α_t/σ_t). The Euler samplers work on x_t/α_t, whose noise level is σ_t/α_t.
 
 mod combination;
+pub mod condition;
 mod ddim;
 mod ddpm;
 mod dpm_solver;
@@ -14,12 +15,14 @@ mod euler;
 mod euler_ancestral;
 mod guidance;
 pub mod noise;
+pub mod parameters;
 pub mod pipeline;
 mod pndm;
 mod prediction;
 mod sampler;
 mod schedule;
 mod sigmas;
+pub mod source;
 mod spacing;
 mod unipc;
 

@@ -1,7 +1,7 @@
 //! Where a sampler's noise comes from.
 
 use crate::gpu::Gpu;
-use crate::ops::layout::permute;
+use crate::ops::layout::{concat, permute};
 use crate::ops::random::normal;
 use crate::random::TorchRng;
 use crate::tensor::Tensor;
@@ -42,6 +42,26 @@ impl NoiseSource {
             NoiseSource::Philox => Box::new(PhiloxNoise { seed, stream: 0 }),
             NoiseSource::Torch => Box::new(TorchNoise(TorchRng::new(seed))),
         }
+    }
+}
+
+/// Noise of a batch: row `i` is what a single picture of the seed `seed + i` would draw.
+pub struct BatchNoise(Vec<Box<dyn Noise>>);
+
+impl BatchNoise {
+    /// For `rows` pictures.
+    pub fn new(source: NoiseSource, seed: u64, rows: usize) -> BatchNoise {
+        BatchNoise((0..rows as u64).map(|row| source.seeded(seed.wrapping_add(row))).collect())
+    }
+}
+
+impl Noise for BatchNoise {
+    fn draw(&mut self, gpu: &Gpu, [b, y, x, c]: [usize; 4]) -> Result<Tensor> {
+        if b != self.0.len() {
+            return Err(Error::Input(format!("noise for {b} pictures from {} seeds", self.0.len())));
+        }
+        let rows = self.0.iter_mut().map(|row| row.draw(gpu, [1, y, x, c])).collect::<Result<Vec<_>>>()?;
+        concat(&rows.iter().collect::<Vec<_>>(), 0)
     }
 }
 

@@ -3,10 +3,13 @@
 //! Source: Ho and Salimans, "Classifier-Free Diffusion Guidance", 2022; the order of draws and the defaults are those of
 //! the official pipeline (diffusers 0.24).
 
-use super::noise::Noise;
+use super::condition::Condition;
+use super::noise::{BatchNoise, Noise, NoiseSource};
+use super::source::Source;
 use super::{Sampler, SamplerKind, SamplerOptions, guide};
 use crate::image::{FloatImage, RgbImage, to_rgb};
 use crate::models::dreamllm::Diffusion;
+use crate::models::vae_tiles::Tiling;
 use crate::ops::layout::{concat, slice};
 use crate::tensor::Tensor;
 use crate::{Error, Result};
@@ -28,12 +31,44 @@ pub struct DrawOptions {
     pub width: usize,
     /// Pixels down.
     pub height: usize,
+    /// Pictures to draw at once.
+    pub batch: usize,
+    /// Seed of the first picture; the others count up.
+    pub seed: u64,
+    /// The generator of the noise.
+    pub rng: NoiseSource,
+    /// Whether the VAE decodes in tiles.
+    pub tiling: Option<Tiling>,
+}
+
+impl Default for DrawOptions {
+    /// The official defaults: DDPM, 50 steps, guidance 7.5, 512 x 512.
+    fn default() -> Self {
+        DrawOptions {
+            steps: 50,
+            cfg_scale: 7.5,
+            guidance_rescale: 0.0,
+            sampler: SamplerKind::Ddpm,
+            sampler_options: SamplerOptions::default(),
+            width: 512,
+            height: 512,
+            batch: 1,
+            seed: 42,
+            rng: NoiseSource::Philox,
+            tiling: None,
+        }
+    }
 }
 
 impl DrawOptions {
     /// Whether there is an unconditional branch.
     pub fn is_guided(&self) -> bool {
         self.cfg_scale > 1.0
+    }
+
+    /// Seed of a picture of the batch.
+    pub fn seed_of(&self, index: usize) -> u64 {
+        self.seed.wrapping_add(index as u64)
     }
 
     /// Sides of the latents, or why the picture's size cannot be drawn.
@@ -48,16 +83,63 @@ impl DrawOptions {
     }
 }
 
+/// What a caller sees after a step.
+pub struct Step<'a> {
+    /// Steps done, those that a source picture spared included.
+    pub done: usize,
+    /// Steps in all.
+    pub count: usize,
+    /// The latents now, `[B, Y, X, C]`.
+    pub latents: &'a Tensor,
+    sampler: &'a Sampler,
+    input: &'a Tensor,
+    predicted: &'a Tensor,
+}
+
+impl Step<'_> {
+    /// What the latents would be without noise if the UNet were right already: for previews.
+    pub fn clean(&self) -> Result<Tensor> {
+        self.sampler.clean(self.done - 1, self.predicted, self.input)
+    }
+}
+
+/// Draws a batch of pictures from condition vectors, or redraws a source picture. After every step `on_step` may look at it,
+/// and stop by an error.
+pub async fn draw(
+    diffusion: &Diffusion,
+    condition: &Condition,
+    options: &DrawOptions,
+    source: Option<&Source>,
+    on_step: impl AsyncFnMut(Step<'_>) -> Result<()>,
+) -> Result<Vec<RgbImage>> {
+    condition.check(diffusion)?;
+    if options.batch == 0 {
+        return Err(Error::Input("a batch of no pictures".into()));
+    }
+    let rows = |x: &Tensor| concat(&vec![x; options.batch], 0);
+    let unconditional = options.is_guided().then(|| rows(&condition.unconditional)).transpose()?;
+    let mut noise = BatchNoise::new(options.rng, options.seed, options.batch);
+    let conditional = rows(&condition.condition)?;
+    let latents =
+        sample(diffusion, &conditional, unconditional.as_ref(), options, source, &mut noise, on_step).await?;
+    let drawn = decode_pictures(diffusion, &latents, options.tiling).await?;
+    match source {
+        Some(source) => drawn.iter().map(|picture| source.restore(picture)).collect(),
+        None => Ok(drawn),
+    }
+}
+
 /// Draws one picture for every row of `condition [B, Q, E]`; with guidance, `unconditional` has as many rows. After every
-/// step `on_step` sees the number of steps done and the latents, and may stop by an error.
+/// step `on_step` may look at it, and stop by an error.
 /// Returns the latents `[B, Y, X, C]`, scaled as the UNet has them.
 pub async fn sample(
     diffusion: &Diffusion,
     condition: &Tensor,
     unconditional: Option<&Tensor>,
     options: &DrawOptions,
+    source: Option<&Source>,
     noise: &mut dyn Noise,
-    mut on_step: impl FnMut(usize, &Tensor) -> Result<()>,
+    mut on_step: impl AsyncFnMut(Step<'_>) -> Result<()>,
 ) -> Result<Tensor> {
     let gpu = condition.gpu();
     let [rows, _, _] = condition.dims("sample condition", "B Q E")?;
@@ -68,14 +150,24 @@ pub async fn sample(
         Some(unconditional) => concat(&[unconditional, condition], 0)?,
         None => condition.clone(),
     };
-    let mut latents = noise.draw(gpu, shape)?.scale(sampler.init_noise_sigma() as f32)?;
-    for (i, t) in sampler.timesteps().to_vec().into_iter().enumerate() {
-        let input = sampler.scale_input(i, &latents)?;
-        let predicted = predict(diffusion, &input, t, &context, options)?;
+    let source = source.map(|s| s.prepare(diffusion, shape, &sampler, options.steps, noise, gpu)).transpose()?;
+    let mut latents = match &source {
+        Some(source) => source.start(&sampler)?,
+        None => noise.draw(gpu, shape)?.scale(sampler.init_noise_sigma() as f32)?,
+    };
+    let (first, count) = (source.as_ref().map_or(0, |source| source.first), sampler.timesteps().len());
+    for i in first..count {
+        let t = sampler.timesteps()[i];
+        let predicted = predict(diffusion, &sampler.scale_input(i, &latents)?, t, &context, options)?;
         let drawn = sampler.needs_noise(i).then(|| noise.draw(gpu, shape)).transpose()?;
-        latents = sampler.step(i, &predicted, &latents, drawn.as_ref())?;
+        let input = latents;
+        latents = sampler.step(i, &predicted, &input, drawn.as_ref())?;
+        if let Some(source) = &source {
+            latents = source.keep(&sampler, i + 1, &latents)?;
+        }
         gpu.finish().await?;
-        on_step(i + 1, &latents)?;
+        let (sampler, input, predicted) = (&sampler, &input, &predicted);
+        on_step(Step { done: i + 1, count, latents: &latents, sampler, input, predicted }).await?;
     }
     Ok(latents)
 }
@@ -98,12 +190,34 @@ pub fn decode(diffusion: &Diffusion, latents: &Tensor) -> Result<Tensor> {
     diffusion.vae.decode(&latents.scale(1.0 / diffusion.vae.scaling_factor)?)
 }
 
+/// Pictures of scaled latents `[B, Y, X, C]`. With tiling one after another, each in tiles.
+pub async fn decode_pictures(
+    diffusion: &Diffusion,
+    latents: &Tensor,
+    tiling: Option<Tiling>,
+) -> Result<Vec<RgbImage>> {
+    let Some(tiling) = tiling else { return pictures(&decode(diffusion, latents)?).await };
+    let mut drawn = Vec::new();
+    for row in 0..latents.shape().as_slice()[0] {
+        let one = slice(latents, 0, row, 1)?.scale(1.0 / diffusion.vae.scaling_factor)?;
+        let pixels = diffusion.vae.decode_tiled(&one, tiling).await?;
+        check_finite(&pixels.values)?;
+        drawn.push(to_rgb(&pixels)?);
+    }
+    Ok(drawn)
+}
+
 /// Pictures from pixels around [-1, 1], `[B, Y, X, 3]`.
 pub async fn pictures(pixels: &Tensor) -> Result<Vec<RgbImage>> {
     let [_, y, x, c] = pixels.dims("pictures pixels", "B Y X C")?;
     let values = pixels.read_f32().await?;
-    if values.iter().any(|v| !v.is_finite()) {
-        return Err(Error::Input("the picture came out with values that are not numbers".into()));
-    }
+    check_finite(&values)?;
     values.chunks(y * x * c).map(|one| to_rgb(&FloatImage::new(x, y, one.to_vec())?)).collect()
+}
+
+fn check_finite(values: &[f32]) -> Result<()> {
+    match values.iter().all(|value| value.is_finite()) {
+        true => Ok(()),
+        false => Err(Error::Input("the picture came out with values that are not numbers".into())),
+    }
 }

@@ -3,10 +3,10 @@
 use super::combination::combine;
 use super::schedule::NoiseSchedule;
 use super::{
-    ddim::Ddim, ddpm::Ddpm, dpm_solver::DpmSolver, euler::Euler, euler_ancestral::EulerAncestral, pndm::Pndm,
+    Estimate, ddim::Ddim, ddpm::Ddpm, dpm_solver::DpmSolver, euler::Euler, euler_ancestral::EulerAncestral, pndm::Pndm,
     unipc::UniPc,
 };
-use crate::models::config::SchedulerConfig;
+use crate::models::config::{PredictionType, SchedulerConfig, TimestepSpacing};
 use crate::{Error, Result, Tensor};
 
 /// The samplers.
@@ -77,12 +77,15 @@ pub struct SamplerOptions {
     pub eta: f64,
     /// DPM-Solver++, Euler, UniPC: sigmas spaced as Karras et al. do. A config with `use_karras_sigmas` sets it too.
     pub karras: bool,
+    /// How the steps are placed on the training timesteps, if not as the config or else the sampler has it.
+    pub spacing: Option<TimestepSpacing>,
 }
 
 /// A sampler at work: the timesteps of one run, and what it remembers of the last steps.
 pub struct Sampler {
     kind: SamplerKind,
     method: Box<dyn Method>,
+    prediction: PredictionType,
     /// The index that continues the run.
     next: usize,
 }
@@ -135,7 +138,7 @@ pub(super) struct Point<'a> {
 
 impl Point<'_> {
     /// Σ of the latent, the prediction and the noise with their coefficients. Noise with coefficient 0 may be absent.
-    pub fn combine(&self, estimate: super::Estimate, noise: f64) -> Result<Tensor> {
+    pub fn combine(&self, estimate: Estimate, noise: f64) -> Result<Tensor> {
         let (known, fresh) = ([(estimate.x, self.x), (estimate.prediction, self.prediction)], self.fresh(noise)?);
         combine(&known.into_iter().chain(fresh).collect::<Vec<_>>())
     }
@@ -155,6 +158,9 @@ impl Sampler {
     /// not know are ignored, as there.
     pub fn new(kind: SamplerKind, config: &SchedulerConfig, steps: usize, options: SamplerOptions) -> Result<Sampler> {
         let schedule = NoiseSchedule::new(config)?;
+        let mut spaced = config.clone();
+        spaced.timestep_spacing = options.spacing.or(config.timestep_spacing);
+        let config = &spaced;
         if steps == 0 || steps > schedule.timesteps() {
             return Err(Error::Input(format!("{steps} sampling steps; there may be 1 to {}", schedule.timesteps())));
         }
@@ -168,7 +174,7 @@ impl Sampler {
             SamplerKind::EulerAncestral => Box::new(EulerAncestral::new(&schedule, config, steps)?),
             SamplerKind::UniPc => Box::new(UniPc::new(&schedule, config, steps, options.karras)?),
         };
-        Ok(Sampler { kind, method, next: 0 })
+        Ok(Sampler { kind, method, prediction: schedule.prediction(), next: 0 })
     }
 
     /// Which sampler this is.
@@ -211,6 +217,16 @@ impl Sampler {
         noise.expect_shape("add_noise noise", "B Y X C", x0.shape())?;
         let (signal, deviation) = self.method.levels(i);
         combine(&[(signal, x0), (deviation, noise)])
+    }
+
+    /// The clean latent that the UNet's output at step `i` stands for.
+    pub fn clean(&self, i: usize, model_output: &Tensor, x: &Tensor) -> Result<Tensor> {
+        self.check_index(i)?;
+        let (signal, deviation) = self.method.levels(i);
+        // The Euler samplers' latents are not of unit variance; the UNet saw them scaled.
+        let norm = signal.hypot(deviation);
+        let estimate = Estimate::clean(self.prediction, signal / norm, deviation / norm);
+        combine(&[(estimate.x / norm, x), (estimate.prediction, model_output)])
     }
 
     /// From the latent `x` at step `i`, and the UNet's output for it, to the latent at step `i + 1`.

@@ -25,6 +25,19 @@ pub fn diffusion_resize_and_crop(image: &RgbImage, resolution: usize) -> Result<
     resize_window(image, width, height, window, Resampling::Bilinear)
 }
 
+/// The picture scaled so that it covers `width` × `height`, the centre cropped. One of this size stays as it is.
+pub fn cover(image: &RgbImage, width: usize, height: usize) -> Result<RgbImage> {
+    image.check("cover")?;
+    if (image.width, image.height) == (width, height) {
+        return Ok(image.clone());
+    }
+    let scale = (width as f64 / image.width as f64).max(height as f64 / image.height as f64);
+    let scaled = |side: usize, least: usize| ((side as f64 * scale).round() as usize).max(least);
+    let (wide, high) = (scaled(image.width, width), scaled(image.height, height));
+    let window = Window { left: (wide - width) / 2, top: (high - height) / 2, width, height };
+    resize_window(image, wide, high, window, Resampling::Lanczos)
+}
+
 /// Half of a number; a half is rounded to the even neighbour, as Python's `round` does.
 fn half_to_even(n: usize) -> usize {
     n / 2 + usize::from(n % 4 == 3)
@@ -55,6 +68,15 @@ mod tests {
         assert_eq!(to_rgb(&FloatImage::new(17, 5, values).unwrap()).unwrap(), image);
         let odd = FloatImage::new(1, 1, vec![f32::NAN, -7.0, f32::INFINITY]).unwrap();
         assert_eq!(to_rgb(&odd).unwrap().pixels, [0, 0, 255]);
+    }
+
+    #[test]
+    fn covering_crops_the_longer_side() {
+        let image = RgbImage::new(3, 1, vec![0, 0, 0, 90, 90, 90, 0, 0, 0]).unwrap();
+        assert_eq!(cover(&image, 1, 1).unwrap().pixels, [90; 3]);
+        assert_eq!(cover(&image, 3, 1).unwrap(), image);
+        let wide = cover(&image, 8, 8).unwrap();
+        assert_eq!((wide.width, wide.height), (8, 8));
     }
 
     #[test]

@@ -12,7 +12,7 @@ mod rgb;
 mod write;
 
 pub use clip::{clip_pixels, clip_resize_and_crop};
-pub use diffusion::{diffusion_pixels, diffusion_resize_and_crop, to_rgb};
+pub use diffusion::{cover, diffusion_pixels, diffusion_resize_and_crop, to_rgb};
 pub use load::{decode, load};
 pub use resize::{Window, resize, resize_window};
 pub use rgb::{FloatImage, RgbImage};

@@ -136,6 +136,11 @@ impl<'m> Decoding<'m> {
         sample(&self.logits()?, how, seed, stream)?.read_u32().await
     }
 
+    /// The same with `bias [V]` added to the scores, such as one of [`DreamLlm::never`].
+    pub async fn choose_biased(&self, how: Sampling, seed: u64, stream: u32, bias: &Tensor) -> Result<Vec<u32>> {
+        sample(&self.logits()?.add(bias)?, how, seed, stream)?.read_u32().await
+    }
+
     /// Goes on with a token for every row.
     pub fn advance(&mut self, ids: &[u32]) -> Result<()> {
         let rows = self.positions.len();

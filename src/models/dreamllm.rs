@@ -38,6 +38,8 @@ pub struct DreamLlm {
     pub vision: Option<Vision>,
     /// The image generator, where pictures are drawn.
     pub diffusion: Option<Diffusion>,
+    /// A short name of the checkpoint's weights ([`CheckpointFolder::fingerprint`]).
+    pub fingerprint: String,
 }
 
 /// Pictures to rows of embeddings.
@@ -68,6 +70,8 @@ pub struct Diffusion {
     pub latent_channels: usize,
     /// Side of a picture that the model was trained on.
     pub resolution: usize,
+    /// Width of the vectors that the UNet attends to.
+    pub condition_width: usize,
 }
 
 /// Which parts to load, and how.
@@ -133,6 +137,7 @@ impl DreamLlm {
                 .then(|| Diffusion::load(&root(&folder.diffusion, rename::DIFFUSION_IN_ALL), folder))
                 .transpose()?,
             config,
+            fingerprint: folder.fingerprint(),
         })
     }
 
@@ -189,6 +194,17 @@ impl DreamLlm {
         }
         let real = batch.mask.iter().any(|real| !real).then(|| batch.mask.clone());
         Ok(Context { embeds, tokens: Tokens { positions: None, real } })
+    }
+
+    /// A bias on the scores of the next token under which none of these tokens comes, `[V]`.
+    pub fn never(&self, tokens: &[u32]) -> Result<Tensor> {
+        let mut bias = vec![0.0; self.config.vocab_size];
+        for &token in tokens {
+            if let Some(place) = bias.get_mut(token as usize) {
+                *place = f32::MIN;
+            }
+        }
+        Tensor::from_f32(&self.gpu, &bias, [bias.len()])
     }
 
     /// What the UNet should draw after a context: condition vectors `[B, Q, E]`.
@@ -267,6 +283,17 @@ impl Vision {
 }
 
 impl Diffusion {
+    /// Loads only the image generator, which is all that drawing from saved condition vectors needs. `progress` is told
+    /// stored bytes, out of those of the folder's `diffusion`.
+    pub fn open(
+        folder: &CheckpointFolder,
+        gpu: &Gpu,
+        format: WeightFormat,
+        progress: &dyn Fn(u64),
+    ) -> Result<Diffusion> {
+        Diffusion::load(&Weights::root(&folder.diffusion, gpu, format, progress), folder)
+    }
+
     fn load(w: &Weights, folder: &CheckpointFolder) -> Result<Diffusion> {
         let plugin = folder.config.plugins.stable_diffusion_head.as_ref();
         let (kind, depth) = plugin.map_or((ProjectorType::Linear, 1), |p| (p.projector_type, p.projector_depth));
@@ -279,6 +306,7 @@ impl Diffusion {
             scheduler: folder.scheduler_config.clone(),
             latent_channels: folder.vae_config.latent_channels,
             resolution: plugin.map_or(512, |p| p.resolution),
+            condition_width: cross[0],
         })
     }
 }
@@ -293,8 +321,12 @@ fn sets(folder: &CheckpointFolder, options: LoadOptions) -> Vec<&WeightSet> {
 
 /// Stored bytes that loading will read.
 pub fn bytes_to_load(folder: &CheckpointFolder, options: LoadOptions) -> u64 {
-    let bytes = |set: &WeightSet| set.tensors().map(|t| (t.len() * t.dtype().size()) as u64).sum::<u64>();
-    sets(folder, options).into_iter().map(bytes).sum()
+    sets(folder, options).into_iter().map(stored_bytes).sum()
+}
+
+/// Stored bytes of a set.
+pub fn stored_bytes(set: &WeightSet) -> u64 {
+    set.tensors().map(|t| (t.len() * t.dtype().size()) as u64).sum()
 }
 
 /// Tensors of the loaded parts that the model did not use.

@@ -13,3 +13,4 @@ mod rotary;
 mod transformer;
 pub mod unet;
 pub mod vae;
+pub mod vae_tiles;

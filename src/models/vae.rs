@@ -105,9 +105,19 @@ impl Vae {
 
     /// Latents (not scaled) `[B, Y, X, C]` → pixels around [-1, 1], `[B, Y', X', 3]`.
     pub fn decode(&self, latents: &Tensor) -> Result<Tensor> {
+        self.decode_up(&self.decode_middle(latents)?)
+    }
+
+    /// The part of decoding that works at the latents' size, and in which every pixel sees every other one.
+    pub(super) fn decode_middle(&self, latents: &Tensor) -> Result<Tensor> {
         let x = self.post_quant_conv.forward(latents)?;
         probe::see("vae.post_quant_conv", &x);
-        self.decoder.forward(&x)
+        self.decoder.middle(&x)
+    }
+
+    /// The part of decoding that works at growing sizes.
+    pub(super) fn decode_up(&self, x: &Tensor) -> Result<Tensor> {
+        self.decoder.up(x)
     }
 }
 
@@ -170,10 +180,14 @@ impl Decoder {
         })
     }
 
-    fn forward(&self, latents: &Tensor) -> Result<Tensor> {
+    fn middle(&self, latents: &Tensor) -> Result<Tensor> {
         let x = self.conv_in.forward(latents)?;
         probe::see("vae.decoder.conv_in", &x);
-        let mut x = self.mid_block.forward(&x)?;
+        self.mid_block.forward(&x)
+    }
+
+    fn up(&self, x: &Tensor) -> Result<Tensor> {
+        let mut x = x.clone();
         for level in &self.up_blocks {
             x = level.resnets(&x)?;
             if let Some(conv) = &level.resampler {

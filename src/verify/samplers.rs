@@ -5,7 +5,7 @@ use super::golden::{Golden, Recorded};
 use super::language::prompt_context;
 use super::{Bench, StageReport};
 use crate::diffusion::noise::Noise;
-use crate::diffusion::pipeline::{DrawOptions, decode, pictures, sample};
+use crate::diffusion::pipeline::{DrawOptions, Step, decode, pictures, sample};
 use crate::diffusion::{NoiseSchedule, Sampler, SamplerKind, SamplerOptions};
 use crate::gpu::Gpu;
 use crate::models::config::{Config, SchedulerConfig};
@@ -78,6 +78,7 @@ async fn steps(
     let options = SamplerOptions {
         eta: variant["step_kwargs"]["eta"].as_f64().unwrap_or(0.0),
         karras: variant["config"]["use_karras_sigmas"].as_bool().unwrap_or(false),
+        spacing: None,
     };
     let count = variant["steps"].as_u64().unwrap_or(0) as usize;
     let mut sampler = Sampler::new(kind, &config, count, options)?;
@@ -143,9 +144,10 @@ async fn draw(
         cfg_scale: case["guidance_scale"].as_f64().unwrap_or(1.0) as f32,
         guidance_rescale: case["guidance_rescale"].as_f64().unwrap_or(0.0) as f32,
         sampler: kind,
-        sampler_options: SamplerOptions { eta: 0.0, karras: name.contains("karras") },
+        sampler_options: SamplerOptions { karras: name.contains("karras"), ..SamplerOptions::default() },
         width: number("width"),
         height: number("height"),
+        ..DrawOptions::default()
     };
     let condition = model.condition(&prompt_context(bench, &case["prompt"])?)?;
     let rows = condition.shape().as_slice()[0];
@@ -164,11 +166,11 @@ async fn draw(
     }
     let mut noise = RecordedNoise { draws: draws.into_iter() };
     let mut seen = Vec::new();
-    let keep = |_: usize, x: &Tensor| {
-        seen.push(x.clone());
+    let keep = async |step: Step<'_>| {
+        seen.push(step.latents.clone());
         Ok(())
     };
-    let latents = sample(diffusion, &condition, unconditional.as_ref(), &options, &mut noise, keep).await?;
+    let latents = sample(diffusion, &condition, unconditional.as_ref(), &options, None, &mut noise, keep).await?;
     if golden.has(&format!("{name}.latents")) {
         let want = golden.get(&format!("{name}.latents"))?;
         for (i, x) in seen.iter().enumerate() {

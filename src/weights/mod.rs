@@ -10,6 +10,7 @@
 mod bytes;
 mod dtype;
 mod file;
+mod fingerprint;
 mod folder;
 mod pickle;
 mod pickle_value;

@@ -109,6 +109,19 @@ pub enum TimestepSpacing {
     Trailing,
 }
 
+impl std::str::FromStr for TimestepSpacing {
+    type Err = crate::Error;
+
+    fn from_str(name: &str) -> crate::Result<Self> {
+        match name {
+            "leading" => Ok(TimestepSpacing::Leading),
+            "linspace" => Ok(TimestepSpacing::Linspace),
+            "trailing" => Ok(TimestepSpacing::Trailing),
+            _ => Err(crate::Error::Input(format!("\"{name}\" is no spacing; there are leading, linspace, trailing"))),
+        }
+    }
+}
+
 /// Variance of the noise that a DDPM step adds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -1,0 +1,178 @@
+//! `dreamllm chat`: a conversation with pictures from both sides.
+
+use super::ask::WordArguments;
+use super::drawing::DrawArguments;
+use super::{Output, ask, check_interrupt, device, progress, take_interrupt};
+use crate::diffusion::pipeline::DrawOptions;
+use crate::image::{load, replace_file, write_png};
+use crate::interleaved::Conversation;
+use crate::models::dreamllm::LoadOptions;
+use crate::{Error, Result};
+use clap::Args;
+use rustyline::DefaultEditor;
+use rustyline::error::ReadlineError;
+use std::path::PathBuf;
+
+/// Tokens of an answer, unless the arguments say otherwise.
+const TOKENS: usize = 256;
+
+const HELP: &str = "/image FILE   show a picture with the next question
+/dream [TEXT] draw a picture of the conversation, or of TEXT in it
+/save FOLDER  write the conversation as Markdown, with its pictures
+/reset        forget everything
+/quit         leave (also Ctrl-D)";
+
+#[derive(Args)]
+pub(super) struct ChatArguments {
+    /// The checkpoint's folder.
+    #[arg(short, long, value_name = "CHECKPOINT")]
+    model: PathBuf,
+    /// Load no image generator: less memory, but no /dream.
+    #[arg(long)]
+    no_dream: bool,
+    #[command(flatten)]
+    words: WordArguments,
+    #[command(flatten)]
+    draw: DrawArguments,
+    /// The same seed and options give the same words and pictures.
+    #[arg(long, default_value_t = 42)]
+    seed: u64,
+    /// The sentence before the conversation, instead of the official one.
+    #[arg(long, value_name = "TEXT")]
+    system: Option<String>,
+}
+
+/// What a line asks for.
+enum Line<'a> {
+    Say(&'a str),
+    Image(&'a str),
+    Dream(&'a str),
+    Save(&'a str),
+    Reset,
+    Help,
+    Quit,
+    Nothing,
+}
+
+impl Line<'_> {
+    fn of(line: &str) -> Result<Line<'_>> {
+        let line = line.trim();
+        let (command, rest) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
+        let rest = rest.trim();
+        match (command, rest) {
+            ("/image", "") => Err(Error::Input("/image needs a file".into())),
+            ("/image", file) => Ok(Line::Image(file)),
+            ("/dream", words) => Ok(Line::Dream(words)),
+            ("/save", "") => Err(Error::Input("/save needs a folder".into())),
+            ("/save", folder) => Ok(Line::Save(folder)),
+            ("/reset", "") => Ok(Line::Reset),
+            ("/help", "") => Ok(Line::Help),
+            ("/quit" | "/exit", "") => Ok(Line::Quit),
+            ("", _) => Ok(Line::Nothing),
+            (command, _) if command.starts_with('/') => {
+                Err(Error::Input(format!("there is no command {command}; /help lists them")))
+            }
+            _ => Ok(Line::Say(line)),
+        }
+    }
+}
+
+impl ChatArguments {
+    pub async fn run(&self, device: &device::DeviceArguments, output: &Output) -> Result<()> {
+        let options = self.words.options(TOKENS, self.seed, self.system.clone())?;
+        self.draw.check()?;
+        let gpu = device.open(output).await?;
+        let parts = LoadOptions { format: device.format(), vision: true, diffusion: !self.no_dream };
+        let model = device::load(&self.model, &gpu, parts, output)?;
+        let side = model.diffusion.as_ref().map_or(512, |diffusion| diffusion.resolution);
+        let draw = self.draw.options([side, side], self.seed, 1)?;
+        let mut conversation = Conversation::new(&model, options)?;
+        output.say("/help lists the commands");
+        let mut editor = DefaultEditor::new().map_err(|e| Error::Input(format!("the terminal: {e}")))?;
+        loop {
+            let line = match editor.readline("> ") {
+                Ok(line) => line,
+                Err(ReadlineError::Interrupted) => continue,
+                Err(ReadlineError::Eof) => break,
+                Err(e) => return Err(Error::Input(format!("the terminal: {e}"))),
+            };
+            let _ = editor.add_history_entry(&line); // a line that is not kept is no loss
+            // What goes wrong in a turn is told, and the conversation goes on.
+            let turn = match Line::of(&line) {
+                Ok(Line::Quit) => break,
+                Ok(line) => self.turn(&mut conversation, line, &draw, output).await,
+                Err(e) => Err(e),
+            };
+            match turn {
+                Err(Error::Cancelled) => take_interrupt(),
+                Err(e) => note!("error: {e}"),
+                Ok(()) => (),
+            }
+        }
+        device.close(&gpu).await
+    }
+
+    async fn turn(
+        &self,
+        conversation: &mut Conversation<'_>,
+        line: Line<'_>,
+        draw: &DrawOptions,
+        output: &Output,
+    ) -> Result<()> {
+        match line {
+            Line::Say(question) => {
+                let on_text = |text: &str| check_interrupt().and_then(|()| ask::print(text));
+                let answered = conversation.ask(question, on_text).await;
+                say!();
+                answered.map(|_| ())
+            }
+            Line::Image(file) => load(file).map(|picture| conversation.show(picture)),
+            Line::Dream(words) => self.dream(conversation, words, draw, output).await,
+            Line::Save(folder) => save(conversation, &PathBuf::from(folder)),
+            Line::Reset => {
+                conversation.reset();
+                Ok(())
+            }
+            Line::Help => {
+                say!("{HELP}");
+                Ok(())
+            }
+            Line::Quit | Line::Nothing => Ok(()),
+        }
+    }
+
+    /// Draws, and writes the picture to the first free `dream-N.png` of the current folder.
+    async fn dream(
+        &self,
+        conversation: &mut Conversation<'_>,
+        words: &str,
+        draw: &DrawOptions,
+        output: &Output,
+    ) -> Result<()> {
+        let bar = progress::steps(output, draw.steps);
+        let on_step = |done: usize, count: usize| {
+            bar.set_length(count as u64);
+            bar.set_position(done as u64);
+            check_interrupt()
+        };
+        let picture = conversation.dream(words, draw, &self.draw.negative_prompt, on_step).await?;
+        bar.finish_and_clear();
+        let free = |file: &PathBuf| !file.exists();
+        let file = (1..).map(|n| PathBuf::from(format!("dream-{n}.png"))).find(free).unwrap_or_default();
+        write_png(&file, &picture, &[])?;
+        say!("{}", file.display());
+        Ok(())
+    }
+}
+
+fn save(conversation: &Conversation, folder: &PathBuf) -> Result<()> {
+    device::make_folder(folder)?;
+    let name = |number: usize| format!("picture-{number}.png");
+    for (i, picture) in conversation.said().pictures().enumerate() {
+        write_png(folder.join(name(i + 1)), picture, &[])?;
+    }
+    let file = folder.join("conversation.md");
+    replace_file(&file, conversation.said().to_markdown("", name).as_bytes())?;
+    say!("{}", file.display());
+    Ok(())
+}

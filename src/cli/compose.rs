@@ -1,0 +1,114 @@
+//! `dreamllm compose`: a document with pictures that the model writes and draws.
+
+use super::ask::WordArguments;
+use super::drawing::DrawArguments;
+use super::{Output, ask, check_interrupt, device, progress};
+use crate::image::{load, replace_file, write_png};
+use crate::interleaved::{ComposeOptions, Document, Event, compose};
+use crate::models::dreamllm::LoadOptions;
+use crate::{Error, Result};
+use clap::Args;
+use std::path::{Path, PathBuf};
+
+/// Tokens of text in a document, unless the arguments say otherwise.
+const TOKENS: usize = 1024;
+
+#[derive(Args)]
+pub(super) struct ComposeArguments {
+    /// What the document is about, as an instruction.
+    topic: String,
+    /// The checkpoint's folder.
+    #[arg(short, long, value_name = "CHECKPOINT")]
+    model: PathBuf,
+    /// The folder to write document.md, document.html and the pictures to; made if there is none.
+    #[arg(short, long, value_name = "FOLDER")]
+    output: PathBuf,
+    /// Go on with this Markdown document, pictures (![](file)) included.
+    #[arg(long = "continue", value_name = "FILE")]
+    given: Option<PathBuf>,
+    /// Pictures to draw at most.
+    #[arg(long, default_value_t = 4, value_name = "N")]
+    pictures: usize,
+    /// Draw a picture after N tokens of text at the latest, even if the model has not asked for one.
+    #[arg(long, value_name = "N")]
+    every: Option<usize>,
+    #[command(flatten)]
+    words: WordArguments,
+    #[command(flatten)]
+    draw: DrawArguments,
+    /// The same seed and options give the same document.
+    #[arg(long, default_value_t = 42)]
+    seed: u64,
+    /// The sentence before the conversation, instead of the official one.
+    #[arg(long, value_name = "TEXT")]
+    system: Option<String>,
+}
+
+impl ComposeArguments {
+    pub async fn run(&self, device: &device::DeviceArguments, output: &Output) -> Result<()> {
+        self.draw.check()?;
+        let words = self.words.options(TOKENS, self.seed, self.system.clone())?;
+        let given = self.given.as_deref().map(read).transpose()?.unwrap_or_default();
+        device::make_folder(&self.output)?;
+        let gpu = device.open(output).await?;
+        let parts = LoadOptions { format: device.format(), vision: true, diffusion: true };
+        let model = device::load(&self.model, &gpu, parts, output)?;
+        let side = model.diffusion()?.resolution;
+        let options = ComposeOptions {
+            words,
+            draw: self.draw.options([side, side], self.seed, 1)?,
+            negative_prompt: self.draw.negative_prompt.clone(),
+            most_pictures: self.pictures,
+            every: self.every,
+        };
+        let bar = progress::steps(output, options.draw.steps);
+        let on_event = |event: Event<'_>| {
+            check_interrupt()?;
+            match event {
+                Event::Text(text) if !output.json => ask::print(text),
+                Event::Step(done, count) => {
+                    bar.set_length(count as u64);
+                    bar.set_position(done as u64);
+                    Ok(())
+                }
+                Event::Picture(picture) if !output.json => {
+                    ask::print(&format!("\n[picture, {} x {}]\n", picture.width, picture.height))
+                }
+                _ => Ok(()),
+            }
+        };
+        let document = compose(&model, &self.topic, &given.parts, &options, on_event).await?;
+        bar.finish_and_clear();
+        let files = self.write(&document)?;
+        if output.json {
+            say!("{}", serde_json::json!({ "files": files, "pictures": document.pictures().count() }));
+        } else {
+            say!("\n{}", self.output.join("document.html").display());
+        }
+        device.close(&gpu).await
+    }
+
+    fn write(&self, document: &Document) -> Result<Vec<PathBuf>> {
+        let name = |number: usize| format!("picture-{number}.png");
+        let mut files = Vec::new();
+        for (i, picture) in document.pictures().enumerate() {
+            files.push(self.output.join(name(i + 1)));
+            write_png(&files[i], picture, &[])?;
+        }
+        let texts = [
+            ("document.md", document.to_markdown(&self.topic, name)),
+            ("document.html", document.to_html(&self.topic)?),
+        ];
+        for (file, text) in texts {
+            files.push(self.output.join(file));
+            replace_file(self.output.join(file), text.as_bytes())?;
+        }
+        Ok(files)
+    }
+}
+
+/// A document, with the pictures beside it.
+fn read(path: &Path) -> Result<Document> {
+    let text = std::fs::read_to_string(path).map_err(|e| Error::file(path, e))?;
+    Document::from_markdown(&text, |file| load(path.with_file_name("").join(file)))
+}

@@ -1,0 +1,85 @@
+//! How pictures are drawn; shared by all commands that draw.
+
+use crate::diffusion::noise::NoiseSource;
+use crate::diffusion::pipeline::DrawOptions;
+use crate::diffusion::{SamplerKind, SamplerOptions};
+use crate::models::config::TimestepSpacing;
+use crate::models::vae_tiles::Tiling;
+use crate::{Error, Result};
+use clap::Args;
+
+#[derive(Args)]
+pub(super) struct DrawArguments {
+    /// What to keep away from.
+    #[arg(short, long, default_value = "", value_name = "TEXT")]
+    pub negative_prompt: String,
+    /// Denoising steps.
+    #[arg(long, default_value_t = 50)]
+    steps: usize,
+    /// Strength of the guidance; 1 and below turn it off.
+    #[arg(long, default_value_t = 7.5, value_name = "SCALE")]
+    cfg_scale: f32,
+    /// Share of the guided prediction brought back to the plain one's contrast, from 0 to 1.
+    #[arg(long, default_value_t = 0.0, value_name = "SHARE")]
+    guidance_rescale: f32,
+    /// The sampler: ddpm, ddim, pndm, dpm++2m, euler, euler-a or unipc; with -karras for Karras' noise levels.
+    #[arg(long, default_value = "ddpm", value_parser = SamplerKind::with_options)]
+    sampler: (SamplerKind, SamplerOptions),
+    /// Where the steps lie on the training's noise levels: leading, linspace, trailing [default: the checkpoint's].
+    #[arg(long, value_name = "SPACING")]
+    spacing: Option<TimestepSpacing>,
+    /// Fresh noise of DDIM's steps, from 0 to 1.
+    #[arg(long, default_value_t = 0.0)]
+    eta: f64,
+    /// Generator of the noise: philox, or torch for what PyTorch draws from this seed.
+    #[arg(long, default_value = "philox")]
+    rng: NoiseSource,
+    /// Pixels across [default: the checkpoint's resolution].
+    #[arg(short = 'W', long, value_name = "PIXELS")]
+    pub width: Option<usize>,
+    /// Pixels down.
+    #[arg(short = 'H', long, value_name = "PIXELS")]
+    pub height: Option<usize>,
+    /// Decode in tiles of so many cells (of 8 pixels), for large pictures in little memory; seams are blended.
+    #[arg(long, value_name = "CELLS", num_args = 0..=1, default_missing_value = "64")]
+    vae_tiling: Option<usize>,
+}
+
+impl DrawArguments {
+    /// An error if a number is none.
+    pub fn check(&self) -> Result<()> {
+        let finite = |name: &str, value: f64| match value.is_finite() {
+            true => Ok(()),
+            false => Err(Error::Input(format!("--{name} must be a number, not {value}"))),
+        };
+        finite("cfg-scale", f64::from(self.cfg_scale))?;
+        finite("guidance-rescale", f64::from(self.guidance_rescale))?;
+        finite("eta", self.eta)?;
+        self.vae_tiling.map(Tiling::of_side).transpose().map(|_| ())
+    }
+
+    /// The options for a picture of `[width, height]`, unless the arguments say otherwise.
+    pub fn options(&self, [width, height]: [usize; 2], seed: u64, batch: usize) -> Result<DrawOptions> {
+        self.check()?;
+        let (sampler, options) = self.sampler;
+        Ok(DrawOptions {
+            steps: self.steps,
+            cfg_scale: self.cfg_scale,
+            guidance_rescale: self.guidance_rescale,
+            sampler,
+            sampler_options: SamplerOptions { eta: self.eta, spacing: self.spacing, ..options },
+            width: self.width.unwrap_or(width),
+            height: self.height.unwrap_or(height),
+            batch,
+            seed,
+            rng: self.rng,
+            tiling: self.vae_tiling.map(Tiling::of_side).transpose()?,
+        })
+    }
+
+    /// The sampler as it was asked for.
+    pub fn sampler_name(&self) -> String {
+        let (kind, options) = &self.sampler;
+        format!("{kind}{}", if options.karras { "-karras" } else { "" })
+    }
+}
