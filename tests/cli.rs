@@ -65,6 +65,98 @@ fn dreams_and_asks() {
     assert_eq!(text(&streamed.stdout).trim_end_matches('\n'), report["answer"].as_str().unwrap());
 }
 
+/// The text chunk of a PNG file.
+fn parameters(file: &Path) -> String {
+    let bytes = std::fs::read(file).unwrap();
+    let key = b"tEXtparameters\0";
+    let at = bytes.windows(key.len()).position(|window| window == key).expect("no parameters");
+    let length = u32::from_be_bytes(bytes[at - 4..at].try_into().unwrap()) as usize;
+    text(&bytes[at + key.len()..at + 4 + length])
+}
+
+#[test]
+fn pictures_come_from_pictures_and_say_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| path(&folder.path().join(name)).to_string();
+    let tiny = tiny();
+    let image = path(&tiny.join("reference/images/rgb_97x61.png")).to_string();
+    let (drawn, condition, again) = (at("a.png"), at("c.safetensors"), at("b.png"));
+    let run_ok = |arguments: &[&str]| {
+        let all = [arguments, &["-m", path(&tiny), "--steps", "3", "-q"]].concat();
+        let out = run(&all);
+        assert!(out.status.success(), "{all:?}: {}", text(&out.stderr));
+        text(&out.stdout)
+    };
+    let prompt = ["dream", "a <image> in snow", "--image", &image, "-n", "ugly", "--sampler", "dpm++2m-karras"];
+    let files = run_ok(
+        &[&prompt[..], &["-o", &drawn, "--batch", "2", "--preview", "2", "--save-condition", &condition]].concat(),
+    );
+    assert_eq!(files, format!("{}\n{}\n", at("a-1.png"), at("a-2.png")));
+    assert!(["a-1-step-2.png", "a-2-step-2.png"].iter().all(|name| folder.path().join(name).exists()));
+    let said = parameters(&folder.path().join("a-2.png"));
+    let start = "a <image> in snow\nNegative prompt: ugly\nSteps: 3, Sampler: DPM++ 2M Karras, CFG scale: 7.5, Seed: 43, \
+                 Size: 32x32, Model hash: ";
+    assert!(said.starts_with(start) && said.contains("Model: tiny, ") && said.contains("Adapter: "), "{said}");
+    // From the saved vectors alone: the same picture with the same text.
+    run_ok(&["dream", "--load-condition", &condition, "--sampler", "dpm++2m-karras", "-o", &again, "--seed", "43"]);
+    assert_eq!(parameters(Path::new(&again)), said);
+    // A picture to start from sets the size, and its strength is told.
+    run_ok(&["dream", "a dog", "--init", &image, "--strength", "0.7", "-o", &again, "--spacing", "trailing"]);
+    let said = parameters(Path::new(&again));
+    assert!(said.contains("Size: 48x32") && said.contains("Denoising strength: 0.7"), "{said}");
+    run_ok(&["dream", "a dog", "--vae-tiling", "6", "-W", "64", "-H", "48", "-o", &again]);
+}
+
+#[test]
+fn composes_and_continues_a_document() {
+    let folder = tempfile::tempdir().unwrap();
+    let (first, second) = (folder.path().join("first"), folder.path().join("second"));
+    let tiny = tiny();
+    let common = ["-m", path(&tiny), "--steps", "2", "--every", "4", "--pictures", "1", "--max-tokens", "8"];
+    let out = run(&[&["compose", "Winter & snow", "-o", path(&first)], &common[..]].concat());
+    assert!(out.status.success(), "{}", text(&out.stderr));
+    assert!(text(&out.stdout).contains("[picture, 32 x 32]"));
+    let markdown = std::fs::read_to_string(first.join("document.md")).unwrap();
+    assert!(markdown.starts_with("# Winter & snow\n") && markdown.contains("![](picture-1.png)"), "{markdown}");
+    let page = std::fs::read_to_string(first.join("document.html")).unwrap();
+    assert!(page.contains("Winter &amp; snow") && page.matches("data:image/png;base64,").count() == 1);
+    let given = first.join("document.md");
+    let more = ["compose", "Winter & snow", "-o", path(&second), "--continue", path(&given), "--json"];
+    let out = run(&[&more[..], &common[..]].concat());
+    assert!(out.status.success(), "{}", text(&out.stderr));
+    let report: serde_json::Value = serde_json::from_slice(&out.stdout).unwrap();
+    assert_eq!(report["pictures"].as_u64(), Some(2));
+    let longer = std::fs::read_to_string(second.join("document.md")).unwrap();
+    assert!(longer.contains("![](picture-2.png)"), "{longer}");
+    assert_eq!(
+        std::fs::read(second.join("picture-1.png")).unwrap(),
+        std::fs::read(first.join("picture-1.png")).unwrap()
+    );
+}
+
+#[test]
+fn chats_from_a_pipe() {
+    use std::io::Write;
+    let folder = tempfile::tempdir().unwrap();
+    let tiny = tiny();
+    let image = tiny.join("reference/images/rgb_97x61.png");
+    let mut chat = dreamllm(&["chat", "-m", path(&tiny), "--max-tokens", "4", "--steps", "2", "-q"]);
+    chat.current_dir(folder.path()).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = chat.spawn().unwrap();
+    let lines = format!(
+        "/image {}\nWhat is this?\n/dream\n/save talk\n/image /no/such.png\n/fly\n/reset\nHello\n/quit\nnever read\n",
+        path(&image)
+    );
+    child.stdin.take().unwrap().write_all(lines.as_bytes()).unwrap();
+    let out = child.wait_with_output().unwrap();
+    let (said, errors) = (text(&out.stdout), text(&out.stderr));
+    assert!(out.status.success(), "{errors}");
+    assert!(said.contains("dream-1.png") && said.contains("conversation.md"), "{said}");
+    assert_eq!(errors.lines().filter(|line| line.starts_with("error: ")).count(), 2, "{errors}");
+    let talk = std::fs::read_to_string(folder.path().join("talk/conversation.md")).unwrap();
+    assert!(talk.contains("**User:** What is this?") && talk.contains("![](picture-2.png)"), "{talk}");
+}
+
 #[test]
 fn a_run_can_be_recorded_and_profiled() {
     let folder = tempfile::tempdir().unwrap();
@@ -97,7 +189,11 @@ fn bad_input_is_one_clear_line() {
     let broken = folder.path().join("broken");
     std::fs::create_dir(&broken).unwrap();
     std::fs::write(broken.join("config.json"), "{").unwrap();
+    let dead_link = file("dead.md", b"# A\n\n![](gone.png)\n");
     let tiny = tiny();
+    let inside = |name: &str| path(&tiny.join(name)).to_string();
+    let (real, mask) = (inside("reference/images/rgb_97x61.png"), inside("reference/images/rgb_5x7.png"));
+    let (weights, made) = (inside("model.safetensors"), path(&folder.path().join("made")).to_string());
     let (model, kept_path, folder_path) = (path(&tiny), path(&kept), path(folder.path()));
     let cases: Vec<(Vec<&str>, &str)> = vec![
         (vec!["dream", "a dog", "-m", "/no/such/folder", "-o", kept_path], "/no/such/folder"),
@@ -114,6 +210,27 @@ fn bad_input_is_one_clear_line() {
         (vec!["dream", "an <image> of a dog", "-m", model, "-o", kept_path], "image"),
         (vec!["dream", "a dog", "-m", model, "-o", kept_path, "--adapter", "no-such-gpu"], "no-such-gpu"),
         (vec!["dream", "a dog", "-m", model, "-o", kept_path, "--max-binding", "16"], "max-binding"),
+        (vec!["dream", "a dog", "-m", model, "-o", kept_path, "--image", path(&not_an_image)], "not-an-image.png"),
+        (vec!["dream", "<image><image>", "-m", model, "-o", kept_path, "--image", &real], "2 images, but 1"),
+        (vec!["dream", "a dog", "-m", model, "-o", kept_path, "--batch", "0"], "batch"),
+        (vec!["dream", "a dog", "-m", model, "-o", kept_path, "--preview", "0"], "preview"),
+        (vec!["dream", "a dog", "-m", model, "-o", kept_path, "--init", &real, "--strength", "0"], "strength"),
+        (vec!["dream", "a dog", "-m", model, "-o", kept_path, "--init", &real, "--strength", "NaN"], "strength"),
+        (vec!["dream", "a dog", "-m", model, "-o", kept_path, "--init", &real, "--mask", &mask], "mask"),
+        (vec!["dream", "a dog", "-m", model, "-o", kept_path, "--init", "/no/such.png"], "/no/such.png"),
+        (vec!["dream", "a dog", "-m", model, "-o", kept_path, "--vae-tiling", "1"], "tile"),
+        (vec!["dream", "a dog", "-m", model, "-o", kept_path, "--save-condition", "/no/folder/c"], "/no/folder"),
+        (vec!["dream", "-m", model, "-o", kept_path, "--load-condition", kept_path], "kept.png"),
+        (vec!["dream", "-m", model, "-o", kept_path, "--load-condition", &weights], "--save-condition"),
+        (vec!["ask", "what?", "-m", model, "--temp", "-1"], "temperature"),
+        (vec!["ask", "what?", "-m", model, "--temp", "NaN"], "temperature"),
+        (vec!["ask", "what?", "-m", model, "--top-p", "2"], "top-p"),
+        (vec!["ask", "what?", "-m", model, "--beams", "300"], "300"),
+        (vec!["ask", "what?", "-m", model, "--beams", "2", "--temp", "1"], "temperature"),
+        (vec!["ask", "what?", "-m", model, "--stop", ""], "stop"),
+        (vec!["compose", "a dog", "-m", model, "-o", kept_path], "kept.png"),
+        (vec!["compose", "a dog", "-m", model, "-o", &made, "--continue", "/no/such.md"], "/no/such.md"),
+        (vec!["compose", "a dog", "-m", model, "-o", &made, "--continue", path(&dead_link)], "gone.png"),
         (vec!["ask", "what?", "--image", "/no/such.png", "-m", model], "/no/such.png"),
         (vec!["ask", "what?", "--image", path(&not_an_image), "-m", model], "not-an-image.png"),
         (vec!["ask", "what?", "--image", path(&empty), "-m", model], "empty.jpg"),
@@ -136,13 +253,19 @@ fn bad_input_is_one_clear_line() {
         assert!(!said.contains("panicked"), "{arguments:?}: {said}");
         assert_eq!(std::fs::read(&kept).unwrap(), b"an existing file", "{arguments:?}");
     }
-    for wrong in [
+    let wrong = [
         vec!["dream"],
+        vec!["dream", "-m", model],
         vec!["dream", "x", "-m", model, "--sampler", "best"],
+        vec!["dream", "x", "-m", model, "--spacing", "wide"],
+        vec!["dream", "x", "-m", model, "--mask", "a.png"],
+        vec!["dream", "x", "-m", model, "--load-condition", "c"],
+        vec!["compose", "x", "-m", model],
         vec!["fly"],
         vec!["bench"],
         vec!["bench", "ops", "--seconds", "0"],
-    ] {
+    ];
+    for wrong in wrong {
         let out = run(&wrong);
         assert_eq!(out.status.code(), Some(2), "{wrong:?}");
         assert!(text(&out.stderr).starts_with("error:"), "{wrong:?}");

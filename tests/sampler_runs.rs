@@ -173,7 +173,9 @@ fn every_number_of_steps_gives_finite_latents() {
     for (kind, name) in SamplerKind::ALL {
         for steps in [1, 2, 3, 4, 14, 15, 999, 1000] {
             for karras in [false, true] {
-                let Ok(mut sampler) = Sampler::new(kind, &config, steps, SamplerOptions { eta: 0.0, karras, spacing: None }) else {
+                let Ok(mut sampler) =
+                    Sampler::new(kind, &config, steps, SamplerOptions { eta: 0.0, karras, spacing: None })
+                else {
                     // No Karras sigmas, or leading timesteps that end beyond the last one.
                     assert!(!["dpm++2m", "euler", "unipc"].contains(&name) && (karras || steps == 1000));
                     continue;
@@ -228,7 +230,8 @@ fn clips_where_asked() {
 #[test]
 fn refuses_what_cannot_be() {
     let refused = |kind: SamplerKind, config: &SchedulerConfig, steps: usize, eta: f64, karras: bool| {
-        let error = Sampler::new(kind, config, steps, SamplerOptions { eta, karras, spacing: None }).unwrap_err().to_string();
+        let error =
+            Sampler::new(kind, config, steps, SamplerOptions { eta, karras, spacing: None }).unwrap_err().to_string();
         assert!(!error.is_empty() && !error.contains('\n'), "{error}");
     };
     let plain = config(&[]);

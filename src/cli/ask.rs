@@ -74,7 +74,8 @@ impl WordArguments {
 
 impl AskArguments {
     pub async fn run(&self, device: &device::DeviceArguments, output: &Output) -> Result<()> {
-        let options = AnswerOptions { beams: self.beams, ..self.words.options(TOKENS, self.seed, self.system.clone())? };
+        let options =
+            AnswerOptions { beams: self.beams, ..self.words.options(TOKENS, self.seed, self.system.clone())? };
         options.check()?;
         let images = self.image.iter().map(load).collect::<Result<Vec<_>>>()?;
         let gpu = device.open(output).await?;

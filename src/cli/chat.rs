@@ -11,7 +11,7 @@ use crate::{Error, Result};
 use clap::Args;
 use rustyline::DefaultEditor;
 use rustyline::error::ReadlineError;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Tokens of an answer, unless the arguments say otherwise.
 const TOKENS: usize = 256;
@@ -128,7 +128,7 @@ impl ChatArguments {
             }
             Line::Image(file) => load(file).map(|picture| conversation.show(picture)),
             Line::Dream(words) => self.dream(conversation, words, draw, output).await,
-            Line::Save(folder) => save(conversation, &PathBuf::from(folder)),
+            Line::Save(folder) => save(conversation, Path::new(folder)),
             Line::Reset => {
                 conversation.reset();
                 Ok(())
@@ -165,7 +165,7 @@ impl ChatArguments {
     }
 }
 
-fn save(conversation: &Conversation, folder: &PathBuf) -> Result<()> {
+fn save(conversation: &Conversation, folder: &Path) -> Result<()> {
     device::make_folder(folder)?;
     let name = |number: usize| format!("picture-{number}.png");
     for (i, picture) in conversation.said().pictures().enumerate() {

@@ -59,7 +59,8 @@ impl Condition {
             ("negative_prompt", &self.negative_prompt),
             ("model_hash", &self.fingerprint),
         ];
-        let metadata: HashMap<_, _> = metadata.iter().map(|(key, value)| (key.to_string(), value.to_string())).collect();
+        let metadata: HashMap<_, _> =
+            metadata.iter().map(|(key, value)| (key.to_string(), value.to_string())).collect();
         let views = views.collect::<Result<Vec<_>>>()?;
         safetensors::serialize(views, Some(metadata)).map_err(|e| Error::format("condition", e))
     }

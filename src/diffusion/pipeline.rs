@@ -120,8 +120,7 @@ pub async fn draw(
     let unconditional = options.is_guided().then(|| rows(&condition.unconditional)).transpose()?;
     let mut noise = BatchNoise::new(options.rng, options.seed, options.batch);
     let conditional = rows(&condition.condition)?;
-    let latents =
-        sample(diffusion, &conditional, unconditional.as_ref(), options, source, &mut noise, on_step).await?;
+    let latents = sample(diffusion, &conditional, unconditional.as_ref(), options, source, &mut noise, on_step).await?;
     let drawn = decode_pictures(diffusion, &latents, options.tiling).await?;
     match source {
         Some(source) => drawn.iter().map(|picture| source.restore(picture)).collect(),
@@ -191,11 +190,7 @@ pub fn decode(diffusion: &Diffusion, latents: &Tensor) -> Result<Tensor> {
 }
 
 /// Pictures of scaled latents `[B, Y, X, C]`. With tiling one after another, each in tiles.
-pub async fn decode_pictures(
-    diffusion: &Diffusion,
-    latents: &Tensor,
-    tiling: Option<Tiling>,
-) -> Result<Vec<RgbImage>> {
+pub async fn decode_pictures(diffusion: &Diffusion, latents: &Tensor, tiling: Option<Tiling>) -> Result<Vec<RgbImage>> {
     let Some(tiling) = tiling else { return pictures(&decode(diffusion, latents)?).await };
     let mut drawn = Vec::new();
     for row in 0..latents.shape().as_slice()[0] {

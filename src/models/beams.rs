@@ -133,8 +133,8 @@ impl Search {
         }
         let words = self.beams.first().map_or(0, |b| b.ids.len()) + 1;
         let best = candidates.first().map_or(f32::NEG_INFINITY, |c| c.score);
-        self.done = self.found.len() == n
-            && (self.options.early_stopping || self.worst() >= self.normalised(best, words));
+        self.done =
+            self.found.len() == n && (self.options.early_stopping || self.worst() >= self.normalised(best, words));
         self.beams = next;
     }
 

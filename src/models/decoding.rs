@@ -158,7 +158,10 @@ impl<'m> Decoding<'m> {
     /// only if the number of rows changes. So rows that share a prompt do not copy it again and again.
     pub(super) fn reorder(&mut self, rows: &[u32], from: usize) -> Result<()> {
         if rows.iter().any(|&row| row as usize >= self.positions.len()) {
-            return Err(Error::Input(format!("reorder: there are {} rows, not those of {rows:?}", self.positions.len())));
+            return Err(Error::Input(format!(
+                "reorder: there are {} rows, not those of {rows:?}",
+                self.positions.len()
+            )));
         }
         self.cache.reorder(rows, from)?;
         self.positions = rows.iter().map(|&row| self.positions[row as usize]).collect();
