@@ -3,6 +3,7 @@
 use super::ask::WordArguments;
 use super::drawing::DrawArguments;
 use super::{Output, ask, check_interrupt, device, progress};
+use crate::diffusion::parameters::{Provenance, parameters};
 use crate::image::{load, replace_file, write_png};
 use crate::interleaved::{ComposeOptions, Document, Event, compose};
 use crate::models::dreamllm::LoadOptions;
@@ -79,7 +80,17 @@ impl ComposeArguments {
         };
         let document = compose(&model, &self.topic, &given.parts, &options, on_event).await?;
         bar.finish_and_clear();
-        let files = self.write(&document)?;
+        let (name, adapter) = (device::name_of(&self.model), gpu.report().name.clone());
+        let from = Provenance {
+            prompt: &self.topic,
+            negative_prompt: &self.draw.negative_prompt,
+            model: &name,
+            fingerprint: &model.fingerprint,
+            adapter: &adapter,
+        };
+        let old = given.pictures().count();
+        let text = |i: usize| (i >= old).then(|| parameters(&options.draw, None, from, i - old));
+        let files = self.write(&document, text)?;
         if output.json {
             say!("{}", serde_json::json!({ "files": files, "pictures": document.pictures().count() }));
         } else {
@@ -88,12 +99,15 @@ impl ComposeArguments {
         device.close(&gpu).await
     }
 
-    fn write(&self, document: &Document) -> Result<Vec<PathBuf>> {
+    /// Writes the document; `text` tells the settings of the pictures that were drawn.
+    fn write(&self, document: &Document, text: impl Fn(usize) -> Option<String>) -> Result<Vec<PathBuf>> {
         let name = |number: usize| format!("picture-{number}.png");
         let mut files = Vec::new();
         for (i, picture) in document.pictures().enumerate() {
             files.push(self.output.join(name(i + 1)));
-            write_png(&files[i], picture, &[])?;
+            let text = text(i);
+            let texts: Vec<(&str, &str)> = text.iter().map(|text| ("parameters", text.as_str())).collect();
+            write_png(&files[i], picture, &texts)?;
         }
         let texts = [
             ("document.md", document.to_markdown(&self.topic, name)),

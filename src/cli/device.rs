@@ -136,6 +136,12 @@ pub(super) fn load_diffusion(
     Ok(diffusion)
 }
 
+/// The name of a checkpoint's folder.
+pub(super) fn name_of(folder: &Path) -> String {
+    let whole = folder.canonicalize().unwrap_or_else(|_| folder.to_path_buf());
+    whole.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
+}
+
 /// Makes a folder for results, unless it is there.
 pub(super) fn make_folder(path: &Path) -> Result<()> {
     std::fs::create_dir_all(path).map_err(|e| Error::file(path, e))

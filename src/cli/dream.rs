@@ -81,13 +81,16 @@ impl DreamArguments {
         let options = self.options(&ready.diffusion, source.as_ref())?;
         let drawn = self.draw(&ready, &options, source.as_ref(), output).await?;
         check_interrupt()?;
-        let name = self.model.canonicalize().unwrap_or_else(|_| self.model.clone());
-        let name = name.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-        let adapter = gpu.report().name.clone();
+        let (name, adapter) = (device::name_of(&self.model), gpu.report().name.clone());
+        let from = Provenance {
+            prompt: &ready.condition.prompt,
+            negative_prompt: &ready.condition.negative_prompt,
+            model: &name,
+            fingerprint: &ready.fingerprint,
+            adapter: &adapter,
+        };
         for (i, picture) in drawn.iter().enumerate() {
-            let from = Provenance { model: &name, fingerprint: &ready.fingerprint, adapter: &adapter };
-            let text = parameters(&ready.condition, &options, source.as_ref(), from, i);
-            write_png(self.file(i), picture, &[("parameters", &text)])?;
+            write_png(self.file(i), picture, &[("parameters", &parameters(&options, source.as_ref(), from, i))])?;
         }
         self.report(&drawn, &options, start, output);
         device.close(&gpu).await
@@ -130,8 +133,7 @@ impl DreamArguments {
 
     /// From a file.
     fn saved(&self, file: &Path, gpu: &Gpu, device: &device::DeviceArguments, output: &Output) -> Result<Ready> {
-        let bytes = std::fs::read(file).map_err(|e| Error::file(file, e))?;
-        let condition = Condition::from_bytes(&file.display().to_string(), &bytes, gpu)?;
+        let condition = Condition::open(file, gpu)?;
         let folder = CheckpointFolder::open(&self.model)?;
         let fingerprint = folder.fingerprint();
         if condition.fingerprint != fingerprint {

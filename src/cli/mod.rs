@@ -104,7 +104,7 @@ pub fn run() -> ExitCode {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(Error::Cancelled) => {
-            note!("interrupted; nothing was written");
+            note!("interrupted; the result was not written");
             ExitCode::from(130)
         }
         Err(error) => {

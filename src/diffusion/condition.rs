@@ -11,6 +11,7 @@ use crate::text::place_images;
 use crate::{Error, Result};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use std::collections::HashMap;
+use std::path::Path;
 
 /// Condition vectors of one prompt.
 #[derive(Debug)]
@@ -27,6 +28,7 @@ pub struct Condition {
     pub fingerprint: String,
 }
 
+const MOST_BYTES: u64 = 64 << 20;
 const FORMAT: &str = "dreamllm condition 1";
 
 impl Condition {
@@ -63,6 +65,16 @@ impl Condition {
             metadata.iter().map(|(key, value)| (key.to_string(), value.to_string())).collect();
         let views = views.collect::<Result<Vec<_>>>()?;
         safetensors::serialize(views, Some(metadata)).map_err(|e| Error::format("condition", e))
+    }
+
+    /// Reads a file. One of more than 64 MiB is refused: vectors of a prompt are much smaller than a model.
+    pub fn open(path: &Path, gpu: &Gpu) -> Result<Condition> {
+        let size = std::fs::metadata(path).map_err(|e| Error::file(path, e))?.len();
+        if size > MOST_BYTES {
+            return Err(Error::file(path, format!("is no condition file: it has {size} bytes")));
+        }
+        let bytes = std::fs::read(path).map_err(|e| Error::file(path, e))?;
+        Condition::from_bytes(&path.display().to_string(), &bytes, gpu)
     }
 
     /// Reads a file's bytes; `what` names it in errors.

@@ -7,7 +7,6 @@
 //! ```
 
 use super::SamplerKind;
-use super::condition::Condition;
 use super::pipeline::DrawOptions;
 use super::source::Source;
 use std::fmt::Write;
@@ -15,6 +14,10 @@ use std::fmt::Write;
 /// What a text tells besides the options.
 #[derive(Debug, Clone, Copy)]
 pub struct Provenance<'a> {
+    /// The words that were drawn.
+    pub prompt: &'a str,
+    /// The words to keep away from.
+    pub negative_prompt: &'a str,
     /// Name of the checkpoint.
     pub model: &'a str,
     /// Its fingerprint.
@@ -24,16 +27,10 @@ pub struct Provenance<'a> {
 }
 
 /// The text of picture `index` of a batch.
-pub fn parameters(
-    condition: &Condition,
-    options: &DrawOptions,
-    source: Option<&Source>,
-    from: Provenance,
-    index: usize,
-) -> String {
-    let mut text = condition.prompt.clone();
-    if !condition.negative_prompt.is_empty() {
-        let _ = write!(text, "\nNegative prompt: {}", condition.negative_prompt); // writing to a String cannot fail
+pub fn parameters(options: &DrawOptions, source: Option<&Source>, from: Provenance, index: usize) -> String {
+    let mut text = from.prompt.to_string();
+    if !from.negative_prompt.is_empty() {
+        let _ = write!(text, "\nNegative prompt: {}", from.negative_prompt); // writing to a String cannot fail
     }
     let mut settings = vec![
         ("Steps", options.steps.to_string()),
@@ -83,6 +80,28 @@ fn quoted(value: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::diffusion::SamplerOptions;
+
+    #[test]
+    fn texts_are_those_that_other_programs_read() {
+        let options = DrawOptions {
+            sampler: SamplerKind::Euler,
+            sampler_options: SamplerOptions { karras: true, ..SamplerOptions::default() },
+            seed: 7,
+            ..DrawOptions::default()
+        };
+        let from = Provenance {
+            prompt: "a dog,\nrunning",
+            negative_prompt: "",
+            model: "tiny",
+            fingerprint: "0123456789",
+            adapter: "a, b",
+        };
+        let want = "a dog,\nrunning\nSteps: 50, Sampler: Euler Karras, CFG scale: 7.5, Seed: 9, Size: 512x512, Model hash: \
+                    0123456789, Model: tiny, RNG: Philox, Adapter: \"a, b\", Version: dreamllm ";
+        let text = parameters(&options, None, from, 2);
+        assert_eq!(text.strip_suffix(env!("CARGO_PKG_VERSION")), Some(want));
+    }
 
     #[test]
     fn values_that_would_be_cut_are_quoted() {

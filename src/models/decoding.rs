@@ -78,6 +78,9 @@ impl<'m> Decoding<'m> {
         if self.positions.len() != 1 {
             return Err(Error::Input(format!("{} rows cannot read the same words", self.positions.len())));
         }
+        if ids.is_empty() {
+            return Ok(());
+        }
         if ids.len() > self.room() {
             let limit = self.model.config.max_position_embeddings;
             let need = self.len() + ids.len();
