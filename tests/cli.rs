@@ -221,7 +221,7 @@ fn bad_input_is_one_clear_line() {
         (vec!["dream", "a dog", "-m", model, "-o", kept_path, "--save-condition", "/no/folder/c"], "/no/folder"),
         (vec!["dream", "-m", model, "-o", kept_path, "--load-condition", kept_path], "kept.png"),
         (vec!["dream", "-m", model, "-o", kept_path, "--load-condition", &weights], "--save-condition"),
-        (vec!["ask", "what?", "-m", model, "--temp", "-1"], "temperature"),
+        (vec!["ask", "what?", "-m", model, "--temp=-1"], "temperature"),
         (vec!["ask", "what?", "-m", model, "--temp", "NaN"], "temperature"),
         (vec!["ask", "what?", "-m", model, "--top-p", "2"], "top-p"),
         (vec!["ask", "what?", "-m", model, "--beams", "300"], "300"),
