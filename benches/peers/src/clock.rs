@@ -27,17 +27,23 @@ pub fn once(side: &mut Side) -> (Sample, Vec<Vec<f32>>) {
 
 const WARM_RUNS: usize = 5;
 const MOST_WARM_RUNS: usize = 40;
-const WARM_TIME: Duration = Duration::from_secs(60);
+/// A run that takes so long compiles or tunes kernels: say so, since a software driver may need minutes for it.
+const SLOW: f64 = 5.0;
 
 /// Runs until autotuning and compiling are over: three runs in a row within a fifth of the fastest. The last result.
 pub fn warm_up(side: &mut Side) -> Vec<Vec<f32>> {
-    let start = Instant::now();
     let (mut fastest, mut steady) = (f64::INFINITY, 0);
     for run in 1.. {
         let (sample, outcome) = once(side);
+        if sample.wall > SLOW {
+            eprintln!(
+                "{}: warm-up run {run} took {:.0} s ({:.0} s of processor)",
+                side.engine, sample.wall, sample.processor
+            );
+        }
         fastest = fastest.min(sample.processor);
         steady = if sample.processor <= 1.2 * fastest { steady + 1 } else { 0 };
-        if run >= WARM_RUNS && (steady >= 3 || run >= MOST_WARM_RUNS || start.elapsed() > WARM_TIME) {
+        if run >= WARM_RUNS && (steady >= 3 || run >= MOST_WARM_RUNS) {
             return outcome;
         }
     }

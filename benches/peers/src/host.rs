@@ -51,5 +51,8 @@ pub fn difference(a: &[f32], b: &[f32]) -> f64 {
     }
     let scale = b.iter().fold(0f32, |m, x| m.max(x.abs())).max(1e-6);
     // A NaN must not pass for agreement, as it would with `max`.
-    a.iter().zip(b).map(|(a, b)| (a - b).abs() / scale).fold(0f64, |m, e| if e.is_nan() { f64::INFINITY } else { m.max(e.into()) })
+    a.iter()
+        .zip(b)
+        .map(|(a, b)| (a - b).abs() / scale)
+        .fold(0f64, |m, e| if e.is_nan() { f64::INFINITY } else { m.max(e.into()) })
 }

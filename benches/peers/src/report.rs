@@ -24,10 +24,20 @@ pub struct Measured {
 
 pub fn heading(adapter: &AdapterReport) {
     println!("adapter: {} ({}, {})", adapter.name, adapter.backend, adapter.driver);
-    println!("dreamllm {}, burn {} (wgpu, WGSL, autotune, fusion), meganeura {}", version("dreamllm"), version("burn"), version("meganeura"));
-    println!("medians; cpu: processor time of all threads; ours x: how many times faster ours is, by time and by processor time");
+    println!(
+        "dreamllm {}, burn {} (wgpu, WGSL, autotune, fusion), meganeura {}",
+        version("dreamllm"),
+        version("burn"),
+        version("meganeura")
+    );
+    println!(
+        "medians; cpu: processor time of all threads; ours x: how many times faster ours is, by time and by processor time"
+    );
     println!();
-    println!("{:<44} {:>9} {:>9} {:>9}  {:>7} {:>7}  {:>8}", "", "ms", "cpu ms", "GFLOP/s", "ours x", "by cpu", "differs");
+    println!(
+        "{:<44} {:>9} {:>9} {:>9}  {:>7} {:>7}  {:>8}",
+        "", "ms", "cpu ms", "GFLOP/s", "ours x", "by cpu", "differs"
+    );
 }
 
 pub fn print(case: &Measured, tolerance: f64) {

@@ -9,5 +9,8 @@ mod unet;
 use crate::Case;
 
 pub fn all() -> Vec<Case> {
-    [matmul::cases(), conv::cases(), attention::cases(), transformer::cases(), unet::cases()].into_iter().flatten().collect()
+    [matmul::cases(), conv::cases(), attention::cases(), transformer::cases(), unet::cases()]
+        .into_iter()
+        .flatten()
+        .collect()
 }

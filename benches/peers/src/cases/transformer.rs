@@ -36,7 +36,8 @@ fn matrices() -> Vec<Host> {
 
 /// The gains of both norms, around 1.
 fn gains() -> Vec<Host> {
-    let around_one = |seed| Host { data: Host::seeded(&[C], seed, 0.3).data.iter().map(|x| x + 1.0).collect(), shape: vec![C] };
+    let around_one =
+        |seed| Host { data: Host::seeded(&[C], seed, 0.3).data.iter().map(|x| x + 1.0).collect(), shape: vec![C] };
     vec![around_one(20), around_one(21)]
 }
 
@@ -47,7 +48,8 @@ fn build(engines: &Engines) -> Vec<Side> {
 
 fn ours(engines: &Engines, x: &Host, dy: &Host) -> Side {
     let variables = |hosts: Vec<Host>| hosts.iter().map(|w| engines.ours(w).variable()).collect::<Vec<_>>();
-    let (x, dy, one) = (engines.ours(x).variable(), engines.ours(dy), engines.ours(&Host { data: vec![1.0], shape: vec![1] }));
+    let (x, dy, one) =
+        (engines.ours(x).variable(), engines.ours(dy), engines.ours(&Host { data: vec![1.0], shape: vec![1] }));
     let (w, gains) = (variables(matrices()), variables(gains()));
     let step = move || -> Result<Vec<Tensor>> {
         let y = forward(&x, &w, &gains)?;
@@ -63,7 +65,8 @@ fn forward(x: &Tensor, w: &[Tensor], gains: &[Tensor]) -> Result<Tensor> {
     let plain = |x: &Tensor, w: &Tensor| linear(x, w, Epilogue::default());
     let h = rms_norm(x, &gains[0], EPS)?;
     let heads = |w: &Tensor| plain(&h, w)?.reshape([B, T, H, D]);
-    let mixed = attention(&heads(&w[0])?, &heads(&w[1])?, &heads(&w[2])?, Attention { causal: Some(0), ..Default::default() })?;
+    let mixed =
+        attention(&heads(&w[0])?, &heads(&w[1])?, &heads(&w[2])?, Attention { causal: Some(0), ..Default::default() })?;
     let x = linear(&mixed.reshape([B, T, C])?, &w[3], Epilogue { residual: Some(x), ..Default::default() })?;
     let h = rms_norm(&x, &gains[1], EPS)?;
     let gated = swiglu(&plain(&h, &w[4])?, &plain(&h, &w[5])?)?;

@@ -171,7 +171,8 @@ impl Burns {
         let weights = Weights::seeded();
         let vector = |x: &Host| Param::from_tensor(on_burn::<1>(x, device));
         let conv = |i: usize| {
-            let mut conv = Conv2dConfig::new([C, C], [3, 3]).with_padding(PaddingConfig2d::Explicit(1, 1, 1, 1)).init(device);
+            let mut conv =
+                Conv2dConfig::new([C, C], [3, 3]).with_padding(PaddingConfig2d::Explicit(1, 1, 1, 1)).init(device);
             conv.weight = Param::from_tensor(on_burn(&weights.convs[i].channels_first(), device));
             conv.bias = Some(vector(&weights.biases[i]));
             conv
@@ -237,7 +238,9 @@ impl Burns {
         let mut all: Vec<Vec<f32>> = self.convs.iter().map(|conv| gradient(&conv.weight, of)).collect();
         all.extend(self.linears.iter().map(|linear| gradient(&linear.weight, of)));
         all.extend(self.group_norms.iter().flat_map(|norm| [vectors(&norm.gamma), vectors(&norm.beta)]).flatten());
-        all.extend(self.layer_norms.iter().flat_map(|norm| [Some(gradient(&norm.gamma, of)), vectors(&norm.beta)]).flatten());
+        all.extend(
+            self.layer_norms.iter().flat_map(|norm| [Some(gradient(&norm.gamma, of)), vectors(&norm.beta)]).flatten(),
+        );
         all.extend(self.convs.iter().filter_map(|conv| vectors(&conv.bias)));
         all.extend(self.linears.iter().filter_map(|linear| vectors(&linear.bias)));
         all
