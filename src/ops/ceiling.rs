@@ -4,6 +4,7 @@
 //!   fma    `a_j = x[i] + j`, then `8 · turns` times `a_j ← a_j · factor + term`;   `y[i] = Σ_j a_j`
 
 use super::case::{Array, OpCase, operand};
+use super::layout::rows_in_window;
 use crate::Result;
 use crate::autograd::no_backward;
 use crate::gpu::{DeviceClass, Kernel, Variant};
@@ -19,24 +20,29 @@ const TERM: f32 = 0.2;
 /// Numbers of accumulators to try: which one an adapter likes best depends on its registers.
 pub const SUMS: [u32; 3] = [1, 2, 4];
 
-/// A copy of x `[N]` in one dispatch; x must fit a binding.
+/// A copy of x `[N]`, in one dispatch where x fits a binding.
 pub fn copy(x: &Tensor) -> Result<Tensor> {
-    let [n] = x.dims("ceiling_copy x", "N")?;
-    let quads = n.div_ceil(4);
-    // A software driver pays for every workgroup, a GPU wants many.
-    let steps = match x.gpu().class() {
-        DeviceClass::Software => (quads / (64 * WG)).clamp(1, 32),
-        DeviceClass::Hardware => 1,
-    };
-    run(COPY.plain(), x, [quads as u32, steps as u32, 0, 0], quads.div_ceil(WG * steps), n as f64)
+    x.dims::<1>("ceiling_copy x", "N")?;
+    let class = x.gpu().class();
+    run(&COPY.plain(), x, |n| {
+        let quads = n.div_ceil(4);
+        // A software driver pays for every workgroup, a GPU wants many.
+        let steps = match class {
+            DeviceClass::Software => (quads / (64 * WG)).clamp(1, 32),
+            DeviceClass::Hardware => 1,
+        };
+        Part { params: [quads as u32, steps as u32, 0, 0], groups: quads.div_ceil(WG * steps), work: n as f64 }
+    })
 }
 
-/// `8 · turns · sums` multiply-adds for every element of x `[N]`, in one dispatch.
+/// `8 · turns · sums` multiply-adds for every element of x `[N]`, in one dispatch where x fits a binding.
 pub fn fma(x: &Tensor, turns: u32, sums: u32) -> Result<Tensor> {
-    let [n] = x.dims("ceiling_fma x", "N")?;
-    let quads = n.div_ceil(4);
-    let params = [quads as u32, turns, FACTOR.to_bits(), TERM.to_bits()];
-    run(FMA.plain().set("SUMS", sums), x, params, quads.div_ceil(WG), fma_flops(n, turns, sums))
+    x.dims::<1>("ceiling_fma x", "N")?;
+    run(&FMA.plain().set("SUMS", sums), x, |n| {
+        let quads = n.div_ceil(4);
+        let params = [quads as u32, turns, FACTOR.to_bits(), TERM.to_bits()];
+        Part { params, groups: quads.div_ceil(WG), work: fma_flops(n, turns, sums) }
+    })
 }
 
 /// Floating-point operations of [`fma`]; a multiply-add is two.
@@ -44,11 +50,24 @@ pub fn fma_flops(n: usize, turns: u32, sums: u32) -> f64 {
     2.0 * (n * UNROLLED) as f64 * f64::from(turns * sums)
 }
 
-fn run(variant: Variant, x: &Tensor, params: [u32; 4], groups: usize, work: f64) -> Result<Tensor> {
+/// How a kernel runs over a number of elements.
+struct Part {
+    params: [u32; 4],
+    groups: usize,
+    work: f64,
+}
+
+fn run(variant: &Variant, x: &Tensor, part: impl Fn(usize) -> Part) -> Result<Tensor> {
     no_backward(variant.kernel.name, &[x])?;
     x.expect_dtype("ceiling x", DType::F32)?;
     let y = x.like()?;
-    variant.run(x.gpu(), &[x.bind(), y.bind()], bytemuck::bytes_of(&params), groups as u64, work)?;
+    let chunk = rows_in_window(x, 64) * 64;
+    for start in (0..x.len()).step_by(chunk) {
+        let count = chunk.min(x.len() - start);
+        let Part { params, groups, work } = part(count);
+        let bindings = [x.bind_rows(start, count, 1)?, y.bind_rows(start, count, 1)?];
+        variant.run(x.gpu(), &bindings, bytemuck::bytes_of(&params), groups as u64, work)?;
+    }
     Ok(y)
 }
 
