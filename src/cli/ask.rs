@@ -79,7 +79,7 @@ impl AskArguments {
         options.check()?;
         let images = self.image.iter().map(load).collect::<Result<Vec<_>>>()?;
         let gpu = device.open(output).await?;
-        let parts = LoadOptions { format: device.format(), vision: !images.is_empty(), diffusion: false };
+        let parts = LoadOptions { format: device.format(), vision: !images.is_empty(), diffusion: false, ..Default::default() };
         let model = device::load(&self.model, &gpu, parts, output)?;
         // JSON is printed at the end.
         let on_text = |text: &str| {

@@ -82,7 +82,7 @@ impl ChatArguments {
         let options = self.words.options(TOKENS, self.seed, self.system.clone())?;
         self.draw.check()?;
         let gpu = device.open(output).await?;
-        let parts = LoadOptions { format: device.format(), vision: true, diffusion: !self.no_dream };
+        let parts = LoadOptions { format: device.format(), vision: true, diffusion: !self.no_dream, ..Default::default() };
         let model = device::load(&self.model, &gpu, parts, output)?;
         let side = model.diffusion.as_ref().map_or(512, |diffusion| diffusion.resolution);
         let draw = self.draw.options([side, side], self.seed, 1)?;

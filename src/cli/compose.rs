@@ -52,7 +52,7 @@ impl ComposeArguments {
         let given = self.given.as_deref().map(read).transpose()?.unwrap_or_default();
         device::make_folder(&self.output)?;
         let gpu = device.open(output).await?;
-        let parts = LoadOptions { format: device.format(), vision: true, diffusion: true };
+        let parts = LoadOptions { format: device.format(), vision: true, diffusion: true, ..Default::default() };
         let model = device::load(&self.model, &gpu, parts, output)?;
         let side = model.diffusion()?.resolution;
         let options = ComposeOptions {

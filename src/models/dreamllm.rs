@@ -83,6 +83,8 @@ pub struct LoadOptions {
     pub vision: bool,
     /// Whether pictures will be drawn.
     pub diffusion: bool,
+    /// The seed of weights that no file has, [`crate::nn::initial`]; without one they are an error.
+    pub initial: Option<u64>,
 }
 
 /// Rows of tokens with pictures among them, as the decoder gets them.
@@ -112,7 +114,10 @@ impl DreamLlm {
         parameters: Option<&Parameters>,
         progress: &dyn Fn(u64),
     ) -> Result<DreamLlm> {
-        let root = |set, prefix| Weights::root(set, gpu, options.format, progress).kept_in(parameters, prefix);
+        let root = |set, prefix| {
+            let weights = Weights::root(set, gpu, options.format, progress);
+            weights.kept_in(parameters, prefix).initialised(options.initial)
+        };
         let config = folder.config.clone();
         let tokenizer = Tokenizer::from_folder(&folder.root)?;
         let special = SpecialTokens::new(&tokenizer)?;

@@ -1,6 +1,7 @@
 //! Layers: weights with a forward pass. Their fields are named after checkpoint keys.
 
 mod conv;
+mod initial;
 mod linear;
 mod norm;
 mod parameters;
@@ -9,6 +10,7 @@ mod projector;
 mod weights;
 
 pub use conv::Conv2d;
+pub use initial::initial;
 pub use linear::Linear;
 pub use norm::{GroupNorm, LayerNorm, RmsNorm};
 pub use parameters::{Parameter, Parameters};

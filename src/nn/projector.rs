@@ -14,7 +14,7 @@ pub struct Projector {
 impl Projector {
     /// From width `c` to `n`; `depth` layers where the type is an MLP.
     pub fn load(w: &Weights, c: usize, n: usize, kind: ProjectorType, depth: usize) -> Result<Projector> {
-        let layer = |w: &Weights, c, n| match w.has("bias") {
+        let layer = |w: &Weights, c, n| match w.has_bias() {
             true => Linear::load(w, c, n),
             false => Linear::load_unbiased(w, c, n),
         };

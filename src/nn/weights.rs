@@ -3,10 +3,10 @@
 //! `w / "layers" / 3 / "self_attn"` builds the path of a tensor the way the module tree does. Loading streams: a tensor is
 //! converted and uploaded in pieces, so host memory stays near one piece however large the tensor is.
 
-use super::Parameters;
+use super::{Parameters, initial};
 use crate::gpu::Gpu;
 use crate::tensor::{DType, Shape, Tensor, quantised};
-use crate::weights::{StoredTensor, WeightSet};
+use crate::weights::{StoredTensor, WeightSet, rename};
 use crate::{Error, Result};
 use half::f16;
 use std::fmt::Display;
@@ -50,9 +50,19 @@ pub struct Weights<'a> {
     gpu: &'a Gpu,
     format: WeightFormat,
     progress: &'a dyn Fn(u64),
-    /// Where loaded weights are kept, and how their names begin there.
-    parameters: Option<(&'a Parameters, &'a str)>,
+    /// Where loaded weights are kept.
+    parameters: Option<&'a Parameters>,
+    /// How full names begin.
+    prefix: &'a str,
+    /// The seed of weights that the set does not have, which is otherwise an error.
+    seed: Option<u64>,
     path: String,
+}
+
+/// Where the values of a weight come from.
+enum Values<'a> {
+    Stored(StoredTensor<'a>),
+    Initial(Vec<f32>),
 }
 
 /// Elements that are converted at a time: 16 MiB of f32.
@@ -61,13 +71,18 @@ const PIECE: usize = 1 << 22;
 impl<'a> Weights<'a> {
     /// The root of a set. `progress` is told the number of stored bytes read since the last call.
     pub fn root(set: &'a WeightSet, gpu: &'a Gpu, format: WeightFormat, progress: &'a dyn Fn(u64)) -> Weights<'a> {
-        Weights { set, gpu, format, progress, parameters: None, path: String::new() }
+        Weights { set, gpu, format, progress, parameters: None, prefix: "", seed: None, path: String::new() }
     }
 
     /// Keeps every weight in `parameters`, if given, under `prefix` and its path, and takes those that are there already.
     /// Weights that are trained are f32 in any format.
     pub fn kept_in(self, parameters: Option<&'a Parameters>, prefix: &'a str) -> Weights<'a> {
-        Weights { parameters: parameters.map(|parameters| (parameters, prefix)), ..self }
+        Weights { parameters, prefix, ..self }
+    }
+
+    /// Draws the weights that the set does not have from a seed, if one is given, by the rules of [`initial`].
+    pub fn initialised(self, seed: Option<u64>) -> Weights<'a> {
+        Weights { seed, ..self }
     }
 
     /// The device that tensors go to.
@@ -80,9 +95,15 @@ impl<'a> Weights<'a> {
         &self.path
     }
 
-    /// Whether a tensor is here.
+    /// Whether the set has a tensor here.
     pub fn has(&self, name: &str) -> bool {
         self.set.contains(&(self / name).path)
+    }
+
+    /// Whether a projector's layer here has a bias: as stored, or else as the official code makes it, which gives the
+    /// condition projector none.
+    pub fn has_bias(&self) -> bool {
+        self.has("bias") || self.seed.is_some() && !self.has("weight") && self.prefix != rename::DIFFUSION_IN_ALL
     }
 
     /// A small tensor in f32: a bias, a table of positions.
@@ -117,7 +138,7 @@ impl<'a> Weights<'a> {
     }
 
     fn read_filters(&self, name: &str, [n, c, ky, kx]: [usize; 4]) -> Result<Tensor> {
-        let stored = self.stored(name, &[n, c, ky, kx])?;
+        let values = self.values(name, &[n, c, ky, kx])?;
         let filter = c * ky * kx;
         let dtype = self.dtype(name, filter, c);
         let tensor = Tensor::uninit(self.gpu, [n, ky, kx, c].into(), dtype)?;
@@ -127,7 +148,7 @@ impl<'a> Weights<'a> {
         let (mut source, mut turned) = (Vec::new(), Vec::new());
         for first in (0..n).step_by(at_once) {
             let last = (first + at_once).min(n);
-            self.read(&stored, first * filter..last * filter, &mut source)?;
+            self.read(&values, first * filter..last * filter, &mut source)?;
             turned.clear();
             for one in source.chunks_exact(filter.max(1)) {
                 turned.extend((0..filter).map(|i| one[i % c * ky * kx + i / c]));
@@ -137,9 +158,13 @@ impl<'a> Weights<'a> {
         Ok(tensor)
     }
 
-    fn stored(&self, name: &str, shape: &[usize]) -> Result<StoredTensor<'a>> {
+    fn values(&self, name: &str, shape: &[usize]) -> Result<Values<'a>> {
         let path = (self / name).path;
-        let stored = self.set.require(&path)?;
+        let stored = match (self.set.get(&path), self.seed) {
+            (Some(stored), _) => stored,
+            (None, Some(seed)) => return Ok(Values::Initial(initial(seed, &self.official(name), shape))),
+            (None, None) => return Err(Error::MissingTensor(path)),
+        };
         if stored.shape() != shape {
             return Err(Error::Shape {
                 op: "checkpoint".into(),
@@ -148,26 +173,25 @@ impl<'a> Weights<'a> {
                 got: format!("{:?}", stored.shape()),
             });
         }
-        Ok(stored)
+        Ok(Values::Stored(stored))
     }
 
     /// The format of a weight whose rows have `row` elements, in the innermost axis `c`. Only f32 can take a step.
     fn dtype(&self, name: &str, row: usize, c: usize) -> DType {
         match self.parameters {
-            Some((parameters, _)) if parameters.is_trained(&self.official(name)) => DType::F32,
+            Some(parameters) if parameters.is_trained(&self.official(name)) => DType::F32,
             _ => self.format.dtype(row, c),
         }
     }
 
     /// The full name among the parameters.
     fn official(&self, name: &str) -> String {
-        let prefix = self.parameters.map_or("", |(_, prefix)| prefix);
-        format!("{prefix}{}", (self / name).path)
+        format!("{}{}", self.prefix, (self / name).path)
     }
 
     fn keep(&self, name: &str, stored: Shape, decays: bool, load: impl FnOnce() -> Result<Tensor>) -> Result<Tensor> {
         match self.parameters {
-            Some((parameters, _)) => parameters.get_or_load(self.official(name), stored, decays, load),
+            Some(parameters) => parameters.get_or_load(self.official(name), stored, decays, load),
             None => load(),
         }
     }
@@ -175,21 +199,27 @@ impl<'a> Weights<'a> {
     /// A tensor of one shape in the file and perhaps another one here, of the same elements in the same order.
     fn stream(&self, name: &str, [stored, shape]: [Shape; 2], dtype: DType, decays: bool) -> Result<Tensor> {
         self.keep(name, stored, decays, || {
-            let stored = self.stored(name, stored.as_slice())?;
+            let values = self.values(name, stored.as_slice())?;
             let tensor = Tensor::uninit(self.gpu, shape, dtype)?;
             let mut piece = Vec::new();
             for first in (0..shape.len()).step_by(PIECE) {
-                self.read(&stored, first..(first + PIECE).min(shape.len()), &mut piece)?;
+                self.read(&values, first..(first + PIECE).min(shape.len()), &mut piece)?;
                 upload(&tensor, first, &piece)?;
             }
             Ok(tensor)
         })
     }
 
-    fn read(&self, stored: &StoredTensor, range: std::ops::Range<usize>, out: &mut Vec<f32>) -> Result<()> {
+    fn read(&self, values: &Values, range: std::ops::Range<usize>, out: &mut Vec<f32>) -> Result<()> {
         out.clear();
-        (self.progress)((range.len() * stored.dtype().size()) as u64);
-        stored.read_f32(range, out)
+        match values {
+            Values::Stored(stored) => {
+                (self.progress)((range.len() * stored.dtype().size()) as u64);
+                stored.read_f32(range, out)?;
+            }
+            Values::Initial(drawn) => out.extend(drawn.get(range).unwrap_or_default()),
+        }
+        Ok(())
     }
 }
 

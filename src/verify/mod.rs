@@ -80,7 +80,7 @@ pub async fn verify(
         return Err(Error::file(&reference, "there is no recording here to verify against"));
     }
     let folder = CheckpointFolder::open(root)?;
-    let options = LoadOptions { format, vision: true, diffusion: true };
+    let options = LoadOptions { format, vision: true, diffusion: true, ..Default::default() };
     let model = DreamLlm::load(&folder, gpu, options, &|_| ())?;
     let bench = Bench { model: &model, folder: &folder, reference, bounds: Bounds::of(format) };
     let mut reports = Vec::new();

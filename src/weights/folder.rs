@@ -24,6 +24,8 @@ pub struct OpenOptions {
     pub diffusion_folder: Option<PathBuf>,
     /// Whether projectors and dream queries may be absent, as before the first training stage.
     pub allow_missing_plugins: bool,
+    /// Whether any weights may be absent, as before training: configs and the tokenizer are enough.
+    pub allow_missing_weights: bool,
 }
 
 /// Files of the tokenizer that the checkpoint has.
@@ -116,17 +118,18 @@ impl CheckpointFolder {
         let config = DreamConfig::open(&root.join("config.json"))?;
         let folders = Folders::find(root, &config.plugins, options)?;
         let decoder = shards::open_weights(root, shards::TRANSFORMERS)?;
-        let plugin = |source: &PluginSource| source.open(root, &decoder, options.allow_missing_plugins);
+        let any = options.allow_missing_weights;
+        let plugin = |source: &PluginSource| source.open(root, &decoder, options.allow_missing_plugins || any);
         let opened = Self {
             clip_config: ClipVisionConfig::open(&folders.clip.join("config.json"))?,
             clip_preprocess: ClipPreprocessConfig::open(&folders.clip.join("preprocessor_config.json"))?,
             unet_config: UNetConfig::open(&folders.diffusion.join("unet/config.json"))?,
             vae_config: VaeConfig::open(&folders.diffusion.join("vae/config.json"))?,
             scheduler_config: SchedulerConfig::open(&folders.diffusion.join("scheduler/scheduler_config.json"))?,
-            language: language(root, &decoder)?,
-            clip: folders.complete_clip(plugin(&CLIP)?)?,
+            language: language(root, &decoder, any)?,
+            clip: folders.complete_clip(plugin(&CLIP)?, any)?,
             dream: plugin(&DREAM)?,
-            diffusion: folders.complete_diffusion(plugin(&DIFFUSION)?)?,
+            diffusion: folders.complete_diffusion(plugin(&DIFFUSION)?, any)?,
             tokenizer: TokenizerFiles::find(root),
             generation_config: existing(root, "generation_config.json"),
             root: root.to_path_buf(),
@@ -175,8 +178,8 @@ impl PluginSource {
     }
 }
 
-fn language(root: &Path, decoder: &[Arc<WeightFile>]) -> Result<WeightSet> {
-    if decoder.is_empty() {
+fn language(root: &Path, decoder: &[Arc<WeightFile>], allow_missing: bool) -> Result<WeightSet> {
+    if decoder.is_empty() && !allow_missing {
         let why = "has no decoder weights (model.safetensors, pytorch_model.bin, or either with .index.json)";
         return Err(Error::file(root, why));
     }
@@ -216,14 +219,16 @@ impl Folders {
         Ok(Self { clip, diffusion })
     }
 
-    fn complete_clip(&self, mut set: WeightSet) -> Result<WeightSet> {
-        fill(&mut set, &self.clip, shards::TRANSFORMERS, rename::clip_folder, "clip_vision_model.")?;
+    fn complete_clip(&self, mut set: WeightSet, allow_missing: bool) -> Result<WeightSet> {
+        let prefix = (!allow_missing).then_some("clip_vision_model.");
+        fill(&mut set, &self.clip, shards::TRANSFORMERS, rename::clip_folder, prefix)?;
         Ok(set)
     }
 
-    fn complete_diffusion(&self, mut set: WeightSet) -> Result<WeightSet> {
-        fill(&mut set, &self.diffusion.join("unet"), shards::DIFFUSERS, rename::unet_folder, "unet.")?;
-        fill(&mut set, &self.diffusion.join("vae"), shards::DIFFUSERS, rename::vae_folder, "vae.")?;
+    fn complete_diffusion(&self, mut set: WeightSet, allow_missing: bool) -> Result<WeightSet> {
+        let prefix = |part| (!allow_missing).then_some(part);
+        fill(&mut set, &self.diffusion.join("unet"), shards::DIFFUSERS, rename::unet_folder, prefix("unet."))?;
+        fill(&mut set, &self.diffusion.join("vae"), shards::DIFFUSERS, rename::vae_folder, prefix("vae."))?;
         Ok(set)
     }
 }
@@ -232,14 +237,12 @@ fn given(folder: &Path) -> Result<PathBuf> {
     if folder.is_dir() { Ok(folder.to_path_buf()) } else { Err(Error::file(folder, "there is no such folder")) }
 }
 
-/// Adds a component folder's weights behind the plugin's. One of the two must have some.
-fn fill(set: &mut WeightSet, folder: &Path, names: &[&str], rename: Rename, prefix: &str) -> Result<()> {
+/// Adds a component folder's weights behind the plugin's. One of the two must have some that begin with `prefix`, if given.
+fn fill(set: &mut WeightSet, folder: &Path, names: &[&str], rename: Rename, prefix: Option<&str>) -> Result<()> {
     for file in shards::open_weights(folder, names)? {
         set.add(file, rename);
     }
-    if set.has_prefix(prefix) {
-        return Ok(());
-    }
+    let Some(prefix) = prefix.filter(|prefix| !set.has_prefix(prefix)) else { return Ok(()) };
     Err(Error::file(folder, format!("has no weights, and the checkpoint holds no {}… tensors either", prefix)))
 }
 
