@@ -322,6 +322,14 @@ pointwise_ops! {
     squared_error(a, b) = (a.clone() - b.clone()) * (a - b);
     /// w · (a − b)², with weights that broadcast.
     weighted_squared_error(a, b, w) = w * (a.clone() - b.clone()) * (a - b);
+    /// w · ((a − b)² + s·√((a − b)² + 10⁻⁶)), with weights that broadcast: squared and absolute error of pixels.
+    weighted_pixel_error(a, b, w; s) = {
+        let d = a - b;
+        let square = d.clone() * d;
+        w * (square.clone() + s * (square + 1e-6).sqrt())
+    };
+    /// ½ (μ² + e^l − 1 − l): Kullback-Leibler divergence of a normal distribution of variance e^l from the standard one.
+    gaussian_divergence(mean, logvar) = (mean.clone() * mean + logvar.exp() - logvar + -1.0) * 0.5;
     /// min(1, max_norm / (norm + 10⁻⁶)): what gradients are multiplied by so that their norm is at most `max_norm`.
     clip_factor(norm; max_norm) = (max_norm / (norm + 1e-6)).min(1.0);
     /// p·a + q·b with factors that broadcast: every sample of a batch at its own noise level.

@@ -4,6 +4,7 @@
 //! [`Objective`] (the losses), [`GradientSum`] (gradients by parameter), [`RateSchedule`] and [`Optimiser`] (a step), and
 //! [`Trainer`], which puts them together.
 
+mod autoencoder;
 mod diffusion_loss;
 mod draws;
 mod gradient_sum;
@@ -14,6 +15,7 @@ mod rate;
 mod trained;
 mod trainer;
 
+pub use autoencoder::{AutoencoderLosses, AutoencoderObjective, edge_weights};
 pub use diffusion_loss::DiffusionOptions;
 pub use draws::Draws;
 pub use gradient_sum::GradientSum;
