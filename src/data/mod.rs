@@ -16,6 +16,7 @@ mod order;
 mod parse;
 mod record;
 mod sample;
+pub mod shapes;
 #[cfg(feature = "cli")]
 mod skipped;
 #[cfg(feature = "cli")]

@@ -1,0 +1,21 @@
+//! A world that can be checked exactly: small pictures with known contents, and everything that can be said about them.
+//!
+//! Reading order: [`Scene`] (what a picture shows), [`World`] (scenes by seed and index), [`Scene::render`], [`caption`] and
+//! [`Demand`] (what a text says), [`Split`] (compositions kept out of training).
+
+mod caption;
+mod demand;
+mod dice;
+mod heldout;
+mod prompt;
+mod render;
+mod scene;
+mod stamp;
+mod world;
+
+pub use caption::{Caption, caption};
+pub use demand::{Demand, ObjectDemand};
+pub use dice::Dice;
+pub use heldout::{Split, colors_are_heldout, heldout_page, pair_is_heldout, pattern_is_heldout, shapes_are_heldout};
+pub use scene::{Color, Ground, Object, Place, Relation, Scene, Shape, Size, Texture};
+pub use world::World;
