@@ -18,4 +18,5 @@ pub use demand::{Demand, ObjectDemand};
 pub use dice::Dice;
 pub use heldout::{Split, colors_are_heldout, heldout_page, pair_is_heldout, pattern_is_heldout, shapes_are_heldout};
 pub use scene::{Color, Ground, Object, Place, Relation, Scene, Shape, Size, Texture};
+pub use slots::{SLOT_VALUES, SLOTS, scene_slots, slots};
 pub use world::World;
