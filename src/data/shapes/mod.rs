@@ -6,16 +6,21 @@
 mod caption;
 mod demand;
 mod dice;
+mod edit;
 mod heldout;
 mod prompt;
+mod question;
 mod render;
 mod scene;
+mod several;
 mod stamp;
 mod world;
 
 pub use caption::{Caption, caption};
 pub use demand::{Demand, ObjectDemand};
 pub use dice::Dice;
+pub use edit::Edit;
 pub use heldout::{Split, colors_are_heldout, heldout_page, pair_is_heldout, pattern_is_heldout, shapes_are_heldout};
+pub use question::{Question, Topic};
 pub use scene::{Color, Ground, Object, Place, Relation, Scene, Shape, Size, Texture};
 pub use world::World;
