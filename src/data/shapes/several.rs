@@ -18,7 +18,7 @@ impl World {
     pub fn question_over(&self, count: usize, topic: Topic, dice: &mut Dice) -> (Vec<Scene>, Question) {
         loop {
             // Mostly single objects: what is asked is which picture, not which object of it.
-            let objects = |dice: &mut Dice| if dice.chance(0.7) { 1 } else { 2 };
+            let objects = |dice: &mut Dice| if dice.chance(0.6) { 1 } else { 2 };
             let mut scenes: Vec<Scene> = (0..count).map(|_| self.draw_with(objects(dice), dice)).collect();
             let asked = match topic {
                 Topic::Which => which(&scenes, dice),
