@@ -4,19 +4,32 @@
 //! [`Demand`] (what a text says), [`Split`] (compositions kept out of training).
 
 mod caption;
+mod composition;
 mod demand;
 mod dice;
+mod edit;
 mod heldout;
 mod prompt;
+mod question;
+mod records;
 mod render;
 mod scene;
+mod several;
 mod stamp;
+mod story;
+mod vocabulary;
 mod world;
 
 pub use caption::{Caption, caption};
+pub use composition::Composition;
 pub use demand::{Demand, ObjectDemand};
 pub use dice::Dice;
+pub use edit::Edit;
 pub use heldout::{Split, colors_are_heldout, heldout_page, pair_is_heldout, pattern_is_heldout, shapes_are_heldout};
+pub use question::{Question, Topic};
+pub use records::Theme;
 pub use scene::{Color, Ground, Object, Place, Relation, Scene, Shape, Size, Texture};
 pub use slots::{SLOT_VALUES, SLOTS, scene_slots, slots};
+pub use story::Story;
+pub use vocabulary::{SIGNS, vocabulary};
 pub use world::World;

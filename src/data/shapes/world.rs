@@ -2,7 +2,7 @@
 
 use super::dice::Dice;
 use super::heldout::Split;
-use super::scene::{Color, Ground, Object, Relation, Scene, Shape, Size, Texture};
+use super::scene::{Color, Ground, Object, Place, Relation, Scene, Shape, Size, Texture};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 
@@ -153,9 +153,11 @@ impl World {
     /// Centres in quarters of a pixel. One object lies in any of the nine places, two along an axis, three in corners.
     fn centers(&self, count: usize, dice: &mut Dice) -> Vec<[i32; 2]> {
         let scale = self.side as i32 / 32;
-        let cell = |dice: &mut Dice, at: usize| scale * 32 * (at as i32 + 1) + dice.around(2 * scale);
         match count {
-            1 => vec![[0; 2].map(|_: i32| dice.below(3)).map(|at| cell(dice, at))],
+            1 => {
+                let place = dice.pick(Place::ALL);
+                vec![self.center_of(place, dice)]
+            }
             2 => {
                 let relation = dice.pick(Relation::ALL);
                 [relation, relation.inverse()].map(|relation| self.beside(relation, dice)).to_vec()
@@ -168,6 +170,13 @@ impl World {
                 chosen.map(|corner: [usize; 2]| corner.map(|at| near(dice, at))).to_vec()
             }
         }
+    }
+
+    /// The centre of a ninth of the picture, or a little off.
+    pub(super) fn center_of(&self, place: Place, dice: &mut Dice) -> [i32; 2] {
+        let scale = self.side as i32 / 32;
+        let (column, row) = place.cell();
+        [column, row].map(|at| scale * 32 * (at as i32 + 1) + dice.around(2 * scale))
     }
 
     /// A centre on one side of the picture, a little off the middle the other way.
