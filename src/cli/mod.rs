@@ -25,6 +25,7 @@ mod doctor;
 mod drawing;
 mod dream;
 mod progress;
+mod train;
 mod verify;
 
 use crate::{Error, Result};
@@ -64,6 +65,8 @@ enum Command {
     Doctor(doctor::DoctorArguments),
     /// Measure speed.
     Bench(bench::BenchArguments),
+    /// Train a checkpoint further, from a config file.
+    Train(train::TrainArguments),
 }
 
 /// What every command is told.
@@ -98,6 +101,7 @@ pub fn run() -> ExitCode {
             Command::Verify(verify) => verify.run(&arguments.device, &output).await,
             Command::Doctor(doctor) => doctor.run(&arguments.device, &output).await,
             Command::Bench(bench) => bench.run(&arguments.device, &output).await.map(|()| true),
+            Command::Train(train) => train.run(&arguments.device, &output).await.map(|()| true),
         }
     });
     match outcome {

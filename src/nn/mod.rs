@@ -2,6 +2,7 @@
 
 mod conv;
 mod linear;
+pub(crate) mod lora;
 mod norm;
 mod parameters;
 pub mod probe;
@@ -10,6 +11,7 @@ mod weights;
 
 pub use conv::Conv2d;
 pub use linear::Linear;
+pub use lora::{Adapter, Lora};
 pub use norm::{GroupNorm, LayerNorm, RmsNorm};
 pub use parameters::{Parameter, Parameters};
 pub use projector::Projector;

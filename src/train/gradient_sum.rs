@@ -16,7 +16,12 @@ impl GradientSum {
     /// Adds `weight` times the gradients of a batch, whose tape is used up. With a weight of 1 / n, n batches after each other
     /// give the mean that one optimiser step takes.
     pub fn add(&mut self, losses: &Losses, parameters: &Parameters, weight: f32) -> Result<()> {
-        let mut found = gradients(&losses.sum, &full(losses.sum.gpu(), [1], weight)?)?;
+        self.add_loss(&losses.sum, parameters, weight)
+    }
+
+    /// The same for any loss `[1]`.
+    pub fn add_loss(&mut self, loss: &Tensor, parameters: &Parameters, weight: f32) -> Result<()> {
+        let mut found = gradients(loss, &full(loss.gpu(), [1], weight)?)?;
         for (name, parameter) in parameters.trained() {
             let Some(gradient) = found.take(&parameter.tensor) else { continue };
             let sum = match self.0.get(&name) {
@@ -31,6 +36,11 @@ impl GradientSum {
     /// The gradient of a parameter.
     pub fn get(&self, name: &str) -> Option<&Tensor> {
         self.0.get(name)
+    }
+
+    /// Puts another gradient in the place of a parameter's.
+    pub fn set(&mut self, name: &str, gradient: Tensor) {
+        self.0.insert(name.to_string(), gradient);
     }
 
     /// All of them, sorted by name.

@@ -6,7 +6,8 @@ use crate::weights::rename::{CLIP_IN_ALL, DIFFUSION_IN_ALL, DREAM_IN_ALL};
 /// The parts that are trained. A frozen part keeps no gradient, and passes the gradient of its input on where something
 /// before it is trained: the queries learn through the frozen UNet. Only a frozen projector passes none, as in the official
 /// code.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Deserialize, serde::Serialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct Trained {
     /// Token table, decoder layers, final norm and head.
     pub decoder: bool,
