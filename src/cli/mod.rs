@@ -24,7 +24,9 @@ mod device;
 mod doctor;
 mod drawing;
 mod dream;
+mod init;
 mod progress;
+mod train;
 mod verify;
 
 use crate::{Error, Result};
@@ -58,12 +60,16 @@ enum Command {
     Chat(Box<chat::ChatArguments>),
     /// Write a document with pictures.
     Compose(Box<compose::ComposeArguments>),
+    /// Make a new model with random weights from configs, to be trained.
+    Init(init::InitArguments),
     /// Recompute what was recorded with a checkpoint, stage by stage.
     Verify(verify::VerifyArguments),
     /// Show the adapter and the kernels it gets, and check every op on it.
     Doctor(doctor::DoctorArguments),
     /// Measure speed.
     Bench(bench::BenchArguments),
+    /// Train a checkpoint further, from a config file.
+    Train(train::TrainArguments),
 }
 
 /// What every command is told.
@@ -95,9 +101,11 @@ pub fn run() -> ExitCode {
             Command::Ask(ask) => ask.run(&arguments.device, &output).await.map(|()| true),
             Command::Chat(chat) => chat.run(&arguments.device, &output).await.map(|()| true),
             Command::Compose(compose) => compose.run(&arguments.device, &output).await.map(|()| true),
+            Command::Init(init) => init.run(&arguments.device, &output).await.map(|()| true),
             Command::Verify(verify) => verify.run(&arguments.device, &output).await,
             Command::Doctor(doctor) => doctor.run(&arguments.device, &output).await,
             Command::Bench(bench) => bench.run(&arguments.device, &output).await.map(|()| true),
+            Command::Train(train) => train.run(&arguments.device, &output).await.map(|()| true),
         }
     });
     match outcome {

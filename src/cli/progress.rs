@@ -2,6 +2,7 @@
 
 use super::Output;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use std::time::{Duration, Instant};
 
 fn bar(output: &Output, length: u64, template: &str) -> ProgressBar {
     let target = if output.quiet { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };
@@ -22,4 +23,38 @@ pub(super) fn steps(output: &Output, length: usize) -> ProgressBar {
 /// Op cases, by number, with the op's name.
 pub(super) fn cases(output: &Output, length: usize) -> ProgressBar {
     bar(output, length as u64, "checking {bar:30} {pos}/{len} {msg}")
+}
+
+/// A line that is written over, or, where nobody looks, a new one every few seconds.
+pub(super) struct Lines {
+    bar: ProgressBar,
+    plain: bool,
+    last: Option<Instant>,
+    latest: String,
+}
+
+impl Lines {
+    pub fn new(output: &Output, length: u64) -> Lines {
+        let bar = bar(output, length, "{bar:20} {msg}");
+        Lines { plain: bar.is_hidden() && !output.quiet, bar, last: None, latest: String::new() }
+    }
+
+    pub fn show(&mut self, position: u64, line: &str) {
+        self.bar.set_position(position);
+        self.bar.set_message(line.to_string());
+        self.latest = line.to_string();
+        if self.plain && self.last.is_none_or(|last| last.elapsed() > Duration::from_secs(5)) {
+            note!("{line}");
+            self.last = Some(Instant::now());
+            self.latest.clear();
+        }
+    }
+
+    /// Leaves the last line.
+    pub fn finish(&self) {
+        self.bar.finish();
+        if self.plain && !self.latest.is_empty() {
+            note!("{}", self.latest);
+        }
+    }
 }

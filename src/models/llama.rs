@@ -81,7 +81,7 @@ impl Llama {
         let model = w / "model";
         let table = (&model / "embed_tokens").matrix("weight", [config.vocab_size, c])?;
         let lm_head = match config.tie_word_embeddings {
-            true => Linear { weight: table.clone(), bias: None },
+            true => Linear { weight: table.clone(), bias: None, adapter: None },
             false => Linear::load_unbiased(&(w / "lm_head"), c, config.vocab_size)?,
         };
         let layers = &model / "layers";

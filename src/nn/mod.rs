@@ -3,6 +3,7 @@
 mod conv;
 mod initial;
 mod linear;
+pub(crate) mod lora;
 mod norm;
 mod parameters;
 pub mod probe;
@@ -12,6 +13,7 @@ mod weights;
 pub use conv::Conv2d;
 pub use initial::initial;
 pub use linear::Linear;
+pub use lora::{Adapter, Lora};
 pub use norm::{GroupNorm, LayerNorm, RmsNorm};
 pub use parameters::{Parameter, Parameters};
 pub use projector::Projector;

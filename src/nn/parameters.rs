@@ -5,14 +5,16 @@
 //! in place, and [`Parameters::detached`] builds the same model a second time over the same memory, without a tape, to look
 //! at what it has learned so far.
 
-use crate::Result;
+use super::Lora;
 use crate::tensor::{Shape, Tensor};
+use crate::{Error, Result};
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Weights by official name, such as `model.layers.0.self_attn.q_proj.weight` or `stable_diffusion_head.unet.conv_in.bias`.
 pub struct Parameters {
     is_trained: Box<dyn Fn(&str) -> bool + Send + Sync>,
+    lora: Option<Lora>,
     all: Mutex<BTreeMap<String, Parameter>>,
 }
 
@@ -31,7 +33,17 @@ pub struct Parameter {
 impl Parameters {
     /// An empty collection; what it is told of a name decides whether that weight will be trained.
     pub fn new(is_trained: impl Fn(&str) -> bool + Send + Sync + 'static) -> Parameters {
-        Parameters { is_trained: Box::new(is_trained), all: Mutex::default() }
+        Parameters { is_trained: Box::new(is_trained), lora: None, all: Mutex::default() }
+    }
+
+    /// The same with low-rank adapters, which are trained, at some linear layers.
+    pub fn with_lora(self, lora: Option<Lora>) -> Parameters {
+        Parameters { lora, ..self }
+    }
+
+    /// The adapters, if there are any.
+    pub fn lora(&self) -> Option<&Lora> {
+        self.lora.as_ref()
     }
 
     /// The same memory, nothing of it trained.
@@ -40,12 +52,23 @@ impl Parameters {
             (name.clone(), Parameter { tensor: p.tensor.detach(), stored: p.stored, decays: p.decays })
         };
         let all = self.entries().iter().map(detached).collect();
-        Parameters { is_trained: Box::new(|_| false), all: Mutex::new(all) }
+        Parameters { is_trained: Box::new(|_| false), lora: self.lora.clone(), all: Mutex::new(all) }
+    }
+
+    /// The same, nothing of it trained, with other tensors in the place of some: an average instead of the newest values.
+    pub fn replaced<'a>(&self, tensors: impl IntoIterator<Item = (&'a str, &'a Tensor)>) -> Parameters {
+        let replaced = self.detached();
+        for (name, tensor) in tensors {
+            if let Some(parameter) = replaced.entries().get_mut(name) {
+                parameter.tensor = tensor.detach();
+            }
+        }
+        replaced
     }
 
     /// Whether a weight of this name is trained, present or not.
     pub fn is_trained(&self, name: &str) -> bool {
-        (self.is_trained)(name)
+        (self.is_trained)(name) || self.lora.is_some() && super::lora::is_adapter(name)
     }
 
     /// The weight of this name.
@@ -94,5 +117,19 @@ impl Parameter {
         let (pixels, filter) = (ky * kx, c * ky * kx);
         let at = |i: usize| i / filter * filter + i % pixels * c + i / pixels % c;
         Ok((0..n * filter).map(|i| ours[at(i)]).collect())
+    }
+
+    /// The other way: writes values in the order of a checkpoint into a tensor like this weight, in place.
+    pub fn restore(&self, tensor: &Tensor, official: &[f32]) -> Result<()> {
+        if official.len() != tensor.len() || tensor.shape() != self.tensor.shape() {
+            return Err(Error::Input(format!("{} values do not restore a weight {}", official.len(), self.tensor.shape())));
+        }
+        let (&[_, c, ky, kx], 4) = (self.stored.as_slice(), tensor.shape().rank()) else {
+            return tensor.upload(0, bytemuck::cast_slice(official));
+        };
+        let (pixels, filter) = (ky * kx, c * ky * kx);
+        let at = |i: usize| i / filter * filter + i % c * pixels + i / c % pixels;
+        let ours: Vec<f32> = (0..official.len()).map(|i| official[at(i)]).collect();
+        tensor.upload(0, bytemuck::cast_slice(&ours))
     }
 }

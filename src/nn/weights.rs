@@ -3,8 +3,10 @@
 //! `w / "layers" / 3 / "self_attn"` builds the path of a tensor the way the module tree does. Loading streams: a tensor is
 //! converted and uploaded in pieces, so host memory stays near one piece however large the tensor is.
 
+use super::lora::{self, Adapter};
 use super::{Parameters, initial};
 use crate::gpu::Gpu;
+use crate::ops::fill::zeros;
 use crate::tensor::{DType, Shape, Tensor, quantised};
 use crate::weights::{StoredTensor, WeightSet, rename};
 use crate::{Error, Result};
@@ -125,6 +127,19 @@ impl<'a> Weights<'a> {
     /// A matrix whose rows are read by products: `[N, K]`.
     pub fn matrix(&self, name: &str, shape: [usize; 2]) -> Result<Tensor> {
         self.stream(name, [shape.into(); 2], self.dtype(name, shape[1], shape[1]), true)
+    }
+
+    /// The adapter of the matrix `weight` `[N, C]` here, where adapters are wanted and this is one of their places.
+    pub fn adapter(&self, [n, c]: [usize; 2]) -> Result<Option<Adapter>> {
+        let path = self.official("");
+        let (Some(parameters), path) = (self.parameters, path.trim_end_matches('.')) else { return Ok(None) };
+        let Some(lora) = parameters.lora().filter(|lora| lora.is_at(path)) else { return Ok(None) };
+        let keep = |factor: &str, shape: [usize; 2], new: &dyn Fn() -> Result<Tensor>| {
+            parameters.get_or_load(format!("{path}.{factor}"), shape.into(), true, new)
+        };
+        let a = keep(lora::A, [lora.rank, c], &|| lora.first(self.gpu, path, c))?;
+        let b = keep(lora::B, [n, lora.rank], &|| zeros(self.gpu, [n, lora.rank]))?;
+        Ok(Some(Adapter { a, b, scale: lora.scale() }))
     }
 
     /// A 1 × 1 convolution's weight, stored `[N, C, 1, 1]`, as a matrix `[N, C]`.

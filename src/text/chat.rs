@@ -6,7 +6,8 @@
 use super::prompt::place_images;
 use super::special::SpecialTokens;
 
-const SYSTEM: &str = "A chat between a curious user and an artificial intelligence assistant. The assistant gives \
+/// The sentence with which conversations begin.
+pub const SYSTEM: &str = "A chat between a curious user and an artificial intelligence assistant. The assistant gives \
                       helpful, detailed, and polite answers to the user's questions.";
 
 /// Who speaks.

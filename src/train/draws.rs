@@ -1,11 +1,12 @@
 //! The random numbers of one batch, drawn beforehand: recorded ones can be fed, and a resumed run draws the same.
 
 use super::DiffusionOptions;
-use crate::Result;
 use crate::gpu::Gpu;
+use crate::ops::layout::concat;
 use crate::ops::random::normal;
 use crate::random::philox;
 use crate::tensor::Tensor;
+use crate::{Error, Result};
 
 /// What the diffusion loss draws for its N pictures, in the order in which the official code draws it.
 pub struct Draws {
@@ -46,5 +47,34 @@ impl Draws {
             timesteps: uniforms(4).into_iter().map(step).collect(),
             dropped: uniforms(5).into_iter().map(|u| f64::from(u) < drop).collect(),
         })
+    }
+
+    /// The same for pictures with a seed each, and latents of the shape `[Y, X, C]`. What is drawn for a picture does not
+    /// depend on the batch that it is in.
+    pub fn for_pictures(
+        gpu: &Gpu,
+        seeds: &[u64],
+        [y, x, c]: [usize; 3],
+        timesteps: usize,
+        options: &DiffusionOptions,
+    ) -> Result<Option<Draws>> {
+        let one = |&seed: &u64| Draws::seeded(gpu, seed, [1, y, x, c], timesteps, options);
+        let all = seeds.iter().map(one).collect::<Result<Vec<_>>>()?;
+        if all.is_empty() {
+            return Ok(None);
+        }
+        let together = |of: fn(&Draws) -> Option<&Tensor>| -> Result<Option<Tensor>> {
+            let parts: Vec<&Tensor> = all.iter().filter_map(of).collect();
+            if parts.is_empty() { Ok(None) } else { concat(&parts, 0).map(Some) }
+        };
+        let missing = || Error::Input("training: no noise was drawn".into());
+        Ok(Some(Draws {
+            latent: together(|draws| Some(&draws.latent))?.ok_or_else(missing)?,
+            noise: together(|draws| Some(&draws.noise))?.ok_or_else(missing)?,
+            offset: together(|draws| draws.offset.as_ref())?,
+            perturbation: together(|draws| draws.perturbation.as_ref())?,
+            timesteps: all.iter().flat_map(|draws| draws.timesteps.clone()).collect(),
+            dropped: all.iter().flat_map(|draws| draws.dropped.clone()).collect(),
+        }))
     }
 }

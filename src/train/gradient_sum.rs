@@ -19,7 +19,7 @@ impl GradientSum {
         self.add_loss(&losses.sum, parameters, weight)
     }
 
-    /// The same of any loss `[1]`.
+    /// The same for any loss `[1]`.
     pub fn add_loss(&mut self, loss: &Tensor, parameters: &Parameters, weight: f32) -> Result<()> {
         let mut found = gradients(loss, &full(loss.gpu(), [1], weight)?)?;
         for (name, parameter) in parameters.trained() {
@@ -36,6 +36,11 @@ impl GradientSum {
     /// The gradient of a parameter.
     pub fn get(&self, name: &str) -> Option<&Tensor> {
         self.0.get(name)
+    }
+
+    /// Puts another gradient in the place of a parameter's.
+    pub fn set(&mut self, name: &str, gradient: Tensor) {
+        self.0.insert(name.to_string(), gradient);
     }
 
     /// All of them, sorted by name.

@@ -1,5 +1,8 @@
 //! A batch as the objective reads it.
 
+use crate::data::{TrainingBatch, stack};
+use crate::gpu::Gpu;
+use crate::image::FloatImage;
 use crate::tensor::Tensor;
 use crate::text::Batch;
 use crate::{Error, Result};
@@ -22,6 +25,21 @@ pub struct Inputs {
 }
 
 impl Inputs {
+    /// A batch of samples on the device.
+    pub fn new(gpu: &Gpu, batch: TrainingBatch) -> Result<Inputs> {
+        let upload = |pictures: &[FloatImage]| {
+            stack(pictures)?.map(|(values, shape)| Tensor::from_f32(gpu, &values, shape)).transpose()
+        };
+        Ok(Inputs {
+            images: upload(&batch.images)?,
+            dreams: upload(&batch.dreams)?,
+            rows: batch.rows,
+            labels: batch.labels,
+            image_places: batch.image_places,
+            dream_places: batch.dream_places,
+        })
+    }
+
     /// The rows of the decoder's output that predict something, and what: `labels[t + 1]` is learned at place t of its row.
     pub(super) fn learned(&self) -> (Vec<u32>, Vec<u32>) {
         let last = |place: usize| (place + 1).is_multiple_of(self.rows.width);

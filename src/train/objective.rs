@@ -86,6 +86,18 @@ impl Objective {
 
     /// The losses of a batch; `draws` are needed where it has pictures to be drawn.
     pub fn losses(&self, model: &DreamLlm, inputs: &Inputs, draws: Option<&Draws>) -> Result<Losses> {
+        self.shared_losses(model, inputs, draws, [1.0; 2])
+    }
+
+    /// The same for a part of a batch, whose mean losses for words and pictures are multiplied by `shares`: if they are its
+    /// parts of all labels and pictures times the number of parts, the mean over the parts is the loss of the whole batch.
+    pub fn shared_losses(
+        &self,
+        model: &DreamLlm,
+        inputs: &Inputs,
+        draws: Option<&Draws>,
+        shares: [f32; 2],
+    ) -> Result<Losses> {
         let [queries, _] = model.dream_queries.dims("dream queries", "Q C")?;
         inputs.check(queries)?;
         let hidden = self.hidden(model, inputs)?;
@@ -99,7 +111,8 @@ impl Objective {
             (Some(_), None) => return Err(Error::Input("training: pictures are to be drawn, but no noise was".into())),
         };
         let [of_language, of_diffusion] = self.weights.normed();
-        let sum = weighted(&language, of_language)?.add(&weighted(&diffusion, of_diffusion)?)?;
+        let [words, pictures] = shares;
+        let sum = weighted(&language, of_language * words)?.add(&weighted(&diffusion, of_diffusion * pictures)?)?;
         Ok(Losses { sum, language: language.detach(), diffusion: diffusion.detach() })
     }
 

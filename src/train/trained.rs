@@ -6,7 +6,8 @@ use crate::weights::rename::{CLIP_IN_ALL, DIFFUSION_IN_ALL, DREAM_IN_ALL};
 /// The parts that are trained. A frozen part keeps no gradient, and passes the gradient of its input on where something
 /// before it is trained: the queries learn through the frozen UNet. Only a frozen projector passes none, as in the official
 /// code.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Deserialize, serde::Serialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct Trained {
     /// Token table, decoder layers, final norm and head.
     pub decoder: bool,
@@ -59,7 +60,8 @@ impl Trained {
         Parameters::new(move |name| self.includes(name, clip_layers))
     }
 
-    fn includes(self, name: &str, clip_layers: usize) -> bool {
+    /// Whether a weight of this full name learns.
+    pub fn includes(self, name: &str, clip_layers: usize) -> bool {
         if let Some(rest) = name.strip_prefix(CLIP_IN_ALL) {
             return self.includes_clip(rest, clip_layers);
         }

@@ -72,6 +72,10 @@ pub struct CheckpointFolder {
     pub tokenizer: TokenizerFiles,
     /// `generation_config.json`, if there is one.
     pub generation_config: Option<PathBuf>,
+    /// Where CLIP's configs are.
+    pub clip_folder: PathBuf,
+    /// Where Stable Diffusion's configs are.
+    pub diffusion_folder: PathBuf,
 }
 
 /// Where a plugin's tensors may be, besides a component's folder.
@@ -134,6 +138,8 @@ impl CheckpointFolder {
             generation_config: existing(root, "generation_config.json"),
             root: root.to_path_buf(),
             config,
+            clip_folder: folders.clip,
+            diffusion_folder: folders.diffusion,
         };
         opened.check_configs().map_err(|why| Error::file(root, why))?;
         Ok(opened)

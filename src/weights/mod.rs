@@ -5,6 +5,8 @@
 //! [`WeightFile`]s. A set hands out [`StoredTensor`]s, which convert any range of elements to `f32` straight from the
 //! mapped file, so that loading needs one bounded piece of host memory at a time.
 //!
+//! [`SafetensorsWriter`] and [`OfficialWriter`] go the other way: a trained model as a folder that every command loads.
+//!
 //! Files are untrusted: every offset is checked when the file is opened, and a pickle's code is never run.
 
 mod bytes;
@@ -12,9 +14,11 @@ mod dtype;
 mod file;
 mod fingerprint;
 mod folder;
+mod official;
 mod pickle;
 mod pickle_value;
 mod safetensors_file;
+mod save;
 mod set;
 mod shards;
 mod stored;
@@ -25,5 +29,7 @@ pub mod rename;
 pub use dtype::StoredDType;
 pub use file::WeightFile;
 pub use folder::{CheckpointFolder, OpenOptions, TokenizerFiles};
+pub use official::{OfficialWriter, Values, write_new};
+pub use save::{SafetensorsWriter, TensorPlan};
 pub use set::{Rename, WeightSet};
 pub use stored::StoredTensor;

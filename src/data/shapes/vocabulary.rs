@@ -2,6 +2,7 @@
 
 use super::scene::{Color, Ground, Place, Shape, Size, Texture};
 use super::story::NAMES;
+use crate::text::{Role, SYSTEM, tokenizer_json};
 
 /// Words that are no attributes, names or places.
 const OTHERS: &[&str] = &[
@@ -98,12 +99,21 @@ pub fn vocabulary() -> Vec<&'static str> {
     words
 }
 
+/// The `tokenizer.json` of models that learn from this world alone: every word is a token, and so is the sentence with which
+/// conversations begin.
+pub fn shapes_tokenizer() -> String {
+    let mut words: Vec<String> = vocabulary().into_iter().map(String::from).collect();
+    words.extend([Role::User, Role::Assistant].map(|role| format!("{}:", role.name())));
+    tokenizer_json(&words.iter().map(String::as_str).collect::<Vec<_>>(), &[SYSTEM])
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::records::Theme;
     use super::super::world::World;
     use super::*;
     use crate::data::record::Record;
+    use crate::text::Tokenizer;
     use std::collections::BTreeSet;
 
     /// The texts of a record.
@@ -134,5 +144,24 @@ mod tests {
         let spare: Vec<_> = words.iter().filter(|word| !used.contains(word)).collect();
         assert!(missing.is_empty() && spare.is_empty(), "missing {missing:?}, not used {spare:?}");
         assert!(words.len() <= 150, "{} words", words.len());
+    }
+    #[test]
+    fn the_tokenizer_of_the_configs_is_this_one_and_spells_nothing() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/configs/shapes/model/tokenizer.json");
+        if std::env::var_os("UPDATE_GOLDEN").is_some() {
+            std::fs::write(path, shapes_tokenizer()).unwrap();
+        }
+        assert_eq!(std::fs::read_to_string(path).unwrap(), shapes_tokenizer(), "UPDATE_GOLDEN=1 writes it anew");
+        let tokenizer = Tokenizer::from_json(shapes_tokenizer().as_bytes(), &Default::default()).unwrap();
+        let whole = |token: &str| vocabulary().iter().any(|word| token == format!("\u{2581}{word}"));
+        for theme in Theme::ALL {
+            for text in (0..50).flat_map(|index| texts(World::default().record(*theme, index))) {
+                for id in tokenizer.encode_without_bos(&text) {
+                    let token = tokenizer.token(id).unwrap();
+                    assert!(whole(token) || token.starts_with('<') || [",", "?", "\u{2581}"].contains(&token), "{token:?} in {text:?}");
+                }
+            }
+        }
+        assert_eq!(tokenizer.encode_without_bos(SYSTEM).len(), 1);
     }
 }

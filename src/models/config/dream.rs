@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::plugins::Plugins;
 use super::{Config, checks};
@@ -113,7 +113,7 @@ impl RopeScaling {
 }
 
 /// What the sum of the weighted losses is divided by.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LossScaleSchedule {
     /// Nothing.

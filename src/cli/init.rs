@@ -1,0 +1,33 @@
+//! `dreamllm init`: a new, untrained model.
+
+use super::{Output, device};
+use crate::Result;
+use clap::Args;
+use std::path::PathBuf;
+
+#[derive(Args)]
+pub(super) struct InitArguments {
+    /// A folder of configs and tokenizer files, laid out like a checkpoint.
+    #[arg(value_name = "CONFIGS")]
+    configs: PathBuf,
+    /// The folder to write.
+    #[arg(short, long, value_name = "FOLDER")]
+    out: PathBuf,
+    /// Seed of the weights.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    seed: u64,
+}
+
+impl InitArguments {
+    pub async fn run(&self, device: &device::DeviceArguments, output: &Output) -> Result<()> {
+        let gpu = device.open(output).await?;
+        let weights = crate::train::init(&gpu, &self.configs, &self.out, self.seed).await?;
+        if output.json {
+            say!("{}", serde_json::json!({ "out": self.out, "seed": self.seed, "weights": weights }));
+        } else {
+            say!("{}", self.out.display());
+            output.say(&format!("{weights} weights"));
+        }
+        device.close(&gpu).await
+    }
+}

@@ -1,0 +1,81 @@
+//! `dreamllm train`: a run from a config file.
+
+use super::{INTERRUPTED, Output, device, progress};
+use crate::Result;
+use crate::train::dream::{TrainConfig, begin};
+use crate::train::pretraining::{self, PretrainConfig};
+use crate::train::run::{Run, Task};
+use clap::Args;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
+
+#[derive(Args)]
+pub(super) struct TrainArguments {
+    /// What to train, on what, and how: a TOML file as in configs/.
+    #[arg(short, long, value_name = "FILE")]
+    config: PathBuf,
+    /// Continue from the newest checkpoint in the run's folder, or begin if there is none.
+    #[arg(long)]
+    resume: bool,
+    /// Stop at the first record that cannot be used.
+    #[arg(long)]
+    strict: bool,
+}
+
+impl TrainArguments {
+    /// Whether the run came to its end.
+    pub async fn run(&self, device: &device::DeviceArguments, output: &Output) -> Result<()> {
+        if PretrainConfig::is_in(&self.config) {
+            return self.pretrain(device, output).await;
+        }
+        let mut config = TrainConfig::open(&self.config)?;
+        config.loader.strict |= self.strict;
+        let gpu = device.open(output).await?;
+        let bar = progress::bytes(output, 0);
+        let loaded = |bytes, total| {
+            bar.set_length(total);
+            bar.inc(bytes);
+        };
+        let mut run = begin(&gpu, &config, self.resume, device.format(), &loaded)?;
+        bar.finish_and_clear();
+        let done = go_on(&mut run, &config.out, config.steps, output).await?;
+        if run.task.skipped().records() + run.task.skipped().pictures() > 0 {
+            output.say(&run.task.skipped().to_string());
+        }
+        report(&run, &config.out, config.steps, done, output);
+        device.close(&gpu).await
+    }
+
+    async fn pretrain(&self, device: &device::DeviceArguments, output: &Output) -> Result<()> {
+        let config = PretrainConfig::open(&self.config)?;
+        let gpu = device.open(output).await?;
+        let mut run = pretraining::begin(&gpu, &config, self.resume)?;
+        let done = go_on(&mut run, &config.out, config.steps, output).await?;
+        report(&run, &config.out, config.steps, done, output);
+        device.close(&gpu).await
+    }
+}
+
+/// Steps until the end or until Ctrl-C. Whether the end was reached.
+async fn go_on<T: Task>(run: &mut Run<T>, out: &Path, steps: u64, output: &Output) -> Result<bool> {
+    output.say(&format!("{}: from step {} to {steps}", out.display(), run.step()));
+    let mut lines = progress::Lines::new(output, steps);
+    let done = run.train(|progress| {
+        lines.show(progress.line.step, &progress.to_string());
+        !INTERRUPTED.load(Ordering::SeqCst)
+    });
+    let done = done.await?;
+    lines.finish();
+    Ok(done)
+}
+
+fn report<T: Task>(run: &Run<T>, out: &Path, steps: u64, done: bool, output: &Output) {
+    let step = run.step();
+    if output.json {
+        say!("{}", serde_json::json!({ "out": out, "step": step, "steps": steps, "done": done }));
+    } else if done {
+        say!("{}", out.join("final").display());
+    } else {
+        output.say(&format!("stopped after step {step}, which is saved; --resume continues"));
+    }
+}

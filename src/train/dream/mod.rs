@@ -1,0 +1,42 @@
+//! Training DreamLLM: a [`TrainConfig`], and the [`DreamTask`] that a [`Run`](crate::train::run::Run) of it learns.
+
+mod config;
+mod examples;
+pub(super) mod learned;
+mod task;
+
+pub use config::{Ask, LoaderConfig, LossConfig, OptimiserConfig, SamplesConfig, SaveConfig, TrainConfig};
+pub(super) use config::parse_toml;
+pub use task::DreamTask;
+
+use super::run::{Run, RunFolder, RunOptions};
+use crate::Result;
+use crate::gpu::Gpu;
+use crate::nn::WeightFormat;
+
+/// Begins the run of a config, or continues it if `resume` says so and there is something to continue. Frozen weights are
+/// kept in a format; `progress` is told stored bytes as they are read, of how many.
+pub fn begin(
+    gpu: &Gpu,
+    config: &TrainConfig,
+    resume: bool,
+    format: WeightFormat,
+    progress: &dyn Fn(u64, u64),
+) -> Result<Run<DreamTask>> {
+    let folder = RunFolder::claim(&config.out, resume)?;
+    let task = DreamTask::new(gpu, config, format, progress)?;
+    let mut settings = config.settings()?;
+    settings["weights"] = format!("{format:?}").into();
+    let options = RunOptions {
+        accumulate: config.accumulate,
+        adamw: config.adamw(),
+        max_norm: Some(config.optimiser.clip).filter(|clip| *clip > 0.0),
+        rates: config.rates(),
+        ema: config.optimiser.ema,
+        save_every: config.save.every,
+        keep: config.save.keep,
+        show_every: config.samples.every,
+        settings,
+    };
+    Run::begin(task, options, folder)
+}

@@ -1,0 +1,177 @@
+//! Samples, noise and losses of DreamLLM, batch by batch.
+
+use super::TrainConfig;
+use super::examples::show;
+use super::learned::Learned;
+use crate::data::{Loader, LoaderOptions, Position, SampleBuilder, Skipped, TrainingBatch, TrainingData};
+use crate::gpu::Gpu;
+use crate::models::dreamllm::{DreamLlm, LoadOptions, bytes_to_load};
+use crate::nn::{Parameters, WeightFormat};
+use crate::random::philox::philox;
+use crate::train::run::{BatchLoss, Task};
+use crate::train::{Draws, Inputs, LossWeights, Objective};
+use crate::weights::{CheckpointFolder, OfficialWriter, OpenOptions};
+use crate::{Error, Result};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::path::Path;
+use std::sync::Arc;
+
+/// DreamLLM with its data.
+pub struct DreamTask {
+    model: DreamLlm,
+    parameters: Parameters,
+    objective: Objective,
+    source: CheckpointFolder,
+    data: Arc<TrainingData>,
+    builder: Arc<SampleBuilder>,
+    loader: Loader,
+    loading: LoaderOptions,
+    /// Samples taken so far.
+    taken: u64,
+    format: WeightFormat,
+    config: TrainConfig,
+}
+
+/// Where a run is in its data.
+#[derive(Serialize, Deserialize)]
+struct State {
+    position: Position,
+    samples: u64,
+    /// Of the checkpoint that the run began with.
+    fingerprint: String,
+}
+
+/// The fourth word of the counter that gives noise its seeds; data has 1 there, the noise itself 0.
+const NOISE: u32 = 2;
+
+impl DreamTask {
+    /// Opens the data, loads the checkpoint and stands before the first sample.
+    pub fn new(
+        gpu: &Gpu,
+        config: &TrainConfig,
+        format: WeightFormat,
+        progress: &dyn Fn(u64, u64),
+    ) -> Result<DreamTask> {
+        let (clip_folder, diffusion_folder) = (config.clip_folder.clone(), config.diffusion_folder.clone());
+        let open = OpenOptions { clip_folder, diffusion_folder, ..Default::default() };
+        let source = CheckpointFolder::open_with(&config.model, &open)?;
+        // What is wrong with the data is said before gigabytes are loaded.
+        let data = Arc::new(TrainingData::open(&config.data)?);
+        let builder = Arc::new(SampleBuilder::from_folder(&source, config.data.objective, config.data.max_length)?);
+        let plain = LoaderOptions::default();
+        let workers = config.loader.workers.unwrap_or(plain.workers);
+        let loading = LoaderOptions { workers, strict: config.loader.strict, ..plain };
+        let options = LoadOptions { format, vision: true, diffusion: true, ..Default::default() };
+        let plugin = source.config.plugins.clip_vision_embedding.as_ref();
+        let select = source.clip_config.hidden_state(plugin.map_or(-2, |clip| clip.select_layer));
+        let select = select.map_err(|why| Error::file(source.root.join("config.json"), why))?;
+        let parameters = config.trained.parameters(select).with_lora(config.lora.clone());
+        let total = bytes_to_load(&source, options);
+        let model = DreamLlm::load_with(&source, gpu, options, Some(&parameters), &|bytes| progress(bytes, total))?;
+        let objective = objective(&model, config)?;
+        let loader = Loader::start(&data, &builder, data.mixture.start(), loading)?;
+        let (taken, config) = (0, config.clone());
+        Ok(DreamTask { model, parameters, objective, source, data, builder, loader, loading, taken, format, config })
+    }
+
+    /// The model that learns.
+    pub fn model(&self) -> &DreamLlm {
+        &self.model
+    }
+
+    /// What was left out of the data so far.
+    pub fn skipped(&self) -> &Skipped {
+        self.loader.skipped()
+    }
+
+    /// A seed for every picture to be drawn, which depends on its place among all samples of the run.
+    fn seed(&self, sample: u64, picture: usize) -> u64 {
+        let [low, high] = [self.config.seed, sample].map(|x| [x as u32, (x >> 32) as u32]);
+        let [a, b, ..] = philox([high[0], high[1], picture as u32, NOISE], low);
+        u64::from(a) << 32 | u64::from(b)
+    }
+}
+
+/// The losses as the checkpoint's config says, where the run's does not say otherwise.
+fn objective(model: &DreamLlm, config: &TrainConfig) -> Result<Objective> {
+    let mut objective = Objective::new(model, config.trained)?;
+    objective.checkpoints = config.activation_checkpoints;
+    let LossWeights { language, diffusion, schedule } = objective.weights;
+    let [words, pictures] = config.weights();
+    let schedule = config.loss.schedule.unwrap_or(schedule);
+    let (language, diffusion) = (words.unwrap_or(language), pictures.unwrap_or(diffusion));
+    if language + diffusion <= 0.0 {
+        return Err(Error::Input("the weights of both losses are 0".into()));
+    }
+    objective.weights = LossWeights { language, diffusion, schedule };
+    let (loss, options) = (&config.loss, &mut objective.options);
+    options.noise_offset = loss.noise_offset.unwrap_or(options.noise_offset);
+    options.input_perturbation = loss.input_perturbation.unwrap_or(options.input_perturbation);
+    options.snr_gamma = loss.snr_gamma.or(options.snr_gamma);
+    options.drop_prob = loss.drop_prob.or(options.drop_prob);
+    Ok(objective)
+}
+
+impl Task for DreamTask {
+    fn gpu(&self) -> &Gpu {
+        &self.model.gpu
+    }
+
+    fn parameters(&self) -> &Parameters {
+        &self.parameters
+    }
+
+    fn batch(&mut self) -> Result<BatchLoss> {
+        let samples = self.loader.next_samples(self.config.batch)?;
+        let pictures = (self.taken..).zip(&samples).flat_map(|(at, s)| (0..s.dreams.len()).map(move |n| (at, n)));
+        let seeds: Vec<u64> = pictures.map(|(sample, picture)| self.seed(sample, picture)).collect();
+        let count = samples.len() as u64;
+        self.taken += count;
+        let batch = TrainingBatch::new(samples, &self.builder.special);
+        let tokens = batch.rows.mask.iter().filter(|real| **real).count() as u64;
+        let (gpu, diffusion) = (&self.model.gpu, self.model.diffusion()?);
+        let side = diffusion.resolution / diffusion.vae.downscale;
+        let latent = [side, side, diffusion.latent_channels];
+        let (timesteps, options) = (self.objective.schedule.timesteps(), &self.objective.options);
+        let draws = Draws::for_pictures(gpu, &seeds, latent, timesteps, options)?;
+        let inputs = Inputs::new(gpu, batch)?;
+        let told = !inputs.learned().1.is_empty();
+        let losses = self.objective.losses(&self.model, &inputs, draws.as_ref())?;
+        let parts = vec![
+            ("language", told.then_some(losses.language)),
+            ("diffusion", draws.is_some().then_some(losses.diffusion)),
+        ];
+        Ok(BatchLoss { loss: losses.sum, parts, samples: count, tokens })
+    }
+
+    fn state(&self) -> Result<Value> {
+        let (position, fingerprint) = (self.loader.position().clone(), self.model.fingerprint.clone());
+        let state = State { position, samples: self.taken, fingerprint };
+        serde_json::to_value(state).map_err(|e| Error::format("training state", e))
+    }
+
+    fn restore(&mut self, state: &Value) -> Result<()> {
+        let state: State = Deserialize::deserialize(state).map_err(|e| Error::format("training state", e))?;
+        if state.fingerprint != self.model.fingerprint {
+            let (then, now) = (&state.fingerprint, &self.model.fingerprint);
+            let why = format!("is checkpoint {now}, but the run began with {then}");
+            return Err(Error::file(&self.source.root, why));
+        }
+        self.taken = state.samples;
+        self.loader = Loader::start(&self.data, &self.builder, state.position, self.loading)?;
+        Ok(())
+    }
+
+    async fn save(&self, parameters: &Parameters, to: &Path, trained: &Path, shared: &Path) -> Result<()> {
+        let shared = shared.join("frozen.safetensors");
+        let writer = OfficialWriter { source: &self.source, shared: &shared, written: Some(trained) };
+        writer.write(to, &Learned::new(&self.parameters, parameters)).await
+    }
+
+    async fn show(&self, parameters: &Parameters, to: &Path) -> Result<()> {
+        let options = LoadOptions { format: self.format, vision: true, diffusion: true, ..Default::default() };
+        let model = DreamLlm::load_with(&self.source, &self.model.gpu, options, Some(parameters), &|_| ())?;
+        show(&model, &self.config.samples, to).await
+    }
+}

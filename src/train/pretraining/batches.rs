@@ -1,0 +1,74 @@
+//! Batches of scenes on the device, by the number of the first one.
+
+use super::edge_weights;
+use crate::Result;
+use crate::data::shapes::{Color, Demand, SLOTS, Scene, World, caption, scene_slots, slots};
+use crate::gpu::Gpu;
+use crate::image::{FloatImage, RgbImage, clip_pixels, diffusion_pixels};
+use crate::models::config::ClipPreprocessConfig;
+use crate::tensor::Tensor;
+
+/// Scenes with what is said of them.
+pub(super) struct Scenes {
+    pub scenes: Vec<Scene>,
+    /// Captions, and what they demand; of scenes without patterns.
+    pub captions: Vec<(String, Demand)>,
+}
+
+impl Scenes {
+    /// `count` scenes of a world from number `first` on; a share of them has an object with a pattern.
+    pub fn new(world: &World, first: u64, count: usize, patterns: f32) -> Scenes {
+        let mut all = Scenes { scenes: Vec::new(), captions: Vec::new() };
+        for index in first..first + count as u64 {
+            let (mut scene, mut dice) = world.scene(index);
+            let caption = caption(&scene, &mut dice);
+            if dice.chance(patterns) {
+                let n = dice.below(scene.objects.len());
+                scene.objects[n].pattern = Some(std::array::from_fn(|_| dice.pick(Color::ALL)));
+            }
+            all.scenes.push(scene);
+            all.captions.push((caption.text, caption.demand));
+        }
+        all
+    }
+
+    pub fn render(&self) -> Vec<RgbImage> {
+        self.scenes.iter().map(Scene::render).collect()
+    }
+
+    /// What the denoiser is told of each scene: all, what its caption says, or, where `uniform` numbers are low, nothing.
+    pub fn slots(&self, uniform: &[[f32; 2]], told: f32, drop: f32) -> Vec<[Vec<usize>; SLOTS]> {
+        let of = |((scene, (_, demand)), [a, b]): ((&Scene, &(String, Demand)), &[f32; 2])| {
+            let patterned = scene.objects.iter().any(|object| object.pattern.is_some());
+            match (*a < drop, *b < told || patterned) {
+                (true, _) => slots(None, &[]),
+                (false, true) => scene_slots(scene),
+                (false, false) => slots(Some(demand), &[]),
+            }
+        };
+        self.scenes.iter().zip(&self.captions).zip(uniform).map(of).collect()
+    }
+}
+
+/// Pictures as the autoencoder takes them, `[N, Y, X, 3]`.
+pub(super) fn for_autoencoder(gpu: &Gpu, pictures: &[RgbImage], resolution: usize) -> Result<Tensor> {
+    stack(gpu, pictures.iter().map(|picture| diffusion_pixels(picture, resolution)).collect::<Result<_>>()?)
+}
+
+/// Pictures as the image encoder takes them, `[N, Y, X, 3]`.
+pub(super) fn for_image_encoder(gpu: &Gpu, pictures: &[RgbImage], config: &ClipPreprocessConfig) -> Result<Tensor> {
+    stack(gpu, pictures.iter().map(|picture| clip_pixels(picture, config)).collect::<Result<_>>()?)
+}
+
+/// How much each pixel weighs, `[N, Y, X, 1]`.
+pub(super) fn weights(gpu: &Gpu, pictures: &[RgbImage], strength: f32) -> Result<Tensor> {
+    let side = pictures.first().map_or([0, 0], |picture| [picture.height, picture.width]);
+    let values: Vec<f32> = pictures.iter().flat_map(|picture| edge_weights(picture, strength)).collect();
+    Tensor::from_f32(gpu, &values, [pictures.len(), side[0], side[1], 1])
+}
+
+fn stack(gpu: &Gpu, pictures: Vec<FloatImage>) -> Result<Tensor> {
+    let [y, x] = pictures.first().map_or([0, 0], |picture| [picture.height, picture.width]);
+    let values: Vec<f32> = pictures.iter().flat_map(|picture| picture.values.iter().copied()).collect();
+    Tensor::from_f32(gpu, &values, [pictures.len(), y, x, 3])
+}

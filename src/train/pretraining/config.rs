@@ -1,0 +1,141 @@
+//! The TOML file of a pretraining run.
+
+use crate::data::shapes::World;
+use crate::train::dream::{OptimiserConfig, SaveConfig, parse_toml};
+use crate::{Error, Result};
+use serde::{Deserialize, Serialize};
+use std::path::{Path, PathBuf};
+
+/// What is learned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Pretraining {
+    /// Pictures to latents and back.
+    Autoencoder,
+    /// Latents from noise.
+    Denoiser,
+    /// Pictures to patch vectors.
+    ImageEncoder,
+    /// Captions to condition vectors.
+    Imitation,
+}
+
+/// All of a run. Unknown keys are errors. Paths are relative to where the program is started.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct PretrainConfig {
+    /// What is learned; the key by which such a file is told from one of [`TrainConfig`](crate::train::dream::TrainConfig).
+    pub pretrain: Pretraining,
+    /// The checkpoint that training begins with.
+    pub model: PathBuf,
+    /// The folder of the run.
+    pub out: PathBuf,
+    /// Seed of noise and of weights that the checkpoint does not have.
+    #[serde(default)]
+    pub seed: u64,
+    /// Steps of the optimiser.
+    pub steps: u64,
+    /// Pictures or captions of a step.
+    pub batch: usize,
+    /// The scenes.
+    #[serde(default)]
+    pub world: World,
+    /// Share of the scenes in which an object has a pattern instead of a colour.
+    #[serde(default)]
+    pub patterns: f32,
+    /// Share of the scenes that the denoiser is told all about; of the others it is told what a caption says.
+    #[serde(default = "half")]
+    pub told: f32,
+    /// Share of the scenes that it is told nothing about.
+    #[serde(default = "tenth")]
+    pub drop: f32,
+    /// A file with the scene encoder to imitate or to go on with, as a denoiser's run leaves it.
+    pub scene_encoder: Option<PathBuf>,
+    /// Factors of the autoencoder's loss.
+    #[serde(default)]
+    pub autoencoder: AutoencoderConfig,
+    /// How it is minimised.
+    pub optimiser: OptimiserConfig,
+    /// Checkpoints.
+    #[serde(default)]
+    pub save: SaveConfig,
+    /// Steps from one look at the model to the next; never if 0.
+    #[serde(default)]
+    pub show_every: u64,
+}
+
+/// Factors of the autoencoder's loss.
+#[derive(Debug, Clone, Copy, PartialEq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct AutoencoderConfig {
+    /// Of the absolute error.
+    pub absolute: f32,
+    /// Of the divergence.
+    pub divergence: f32,
+    /// How much more pixels at objects weigh.
+    pub edges: f32,
+}
+
+impl Default for AutoencoderConfig {
+    fn default() -> Self {
+        AutoencoderConfig { absolute: 0.5, divergence: 1e-4, edges: 4.0 }
+    }
+}
+
+fn half() -> f32 {
+    0.5
+}
+
+fn tenth() -> f32 {
+    0.1
+}
+
+impl PretrainConfig {
+    /// Reads a file. An error names the line or the key, in one line.
+    pub fn open(path: &Path) -> Result<PretrainConfig> {
+        let text = std::fs::read_to_string(path).map_err(|e| Error::file(path, e))?;
+        let config: PretrainConfig = parse_toml(&text).map_err(|why| Error::file(path, why))?;
+        config.check().map_err(|why| Error::file(path, why))?;
+        Ok(config)
+    }
+
+    /// Whether a file is of this kind: it has the key `pretrain`.
+    pub fn is_in(path: &Path) -> bool {
+        let table = std::fs::read_to_string(path).ok().and_then(|text| text.parse::<toml::Table>().ok());
+        table.is_some_and(|table| table.contains_key("pretrain"))
+    }
+
+    /// An error that names the first value that makes no sense.
+    fn check(&self) -> Result<(), String> {
+        let share = |x: f32| (0.0..=1.0).contains(&x);
+        let natural = |x: f32| x >= 0.0 && x.is_finite();
+        let AutoencoderConfig { absolute, divergence, edges } = self.autoencoder;
+        let imitates = self.pretrain == Pretraining::Imitation;
+        let checks = [
+            ("steps", self.steps > 0, "must be at least 1"),
+            ("batch", self.batch > 0, "must be at least 1"),
+            ("patterns", share(self.patterns), "is a share, between 0 and 1"),
+            ("told", share(self.told), "is a share, between 0 and 1"),
+            ("drop", share(self.drop), "is a share, between 0 and 1"),
+            ("scene_encoder", !imitates || self.scene_encoder.is_some(), "is what is imitated, and must be given"),
+            ("autoencoder", [absolute, divergence, edges].into_iter().all(natural), "has factors of at least 0"),
+            ("save.every", self.save.every > 0, "must be at least 1"),
+            ("save.keep", self.save.keep > 0, "must be at least 1"),
+        ];
+        if let Some((key, _, why)) = checks.iter().find(|(_, right, _)| !right) {
+            return Err(format!("{key} {why}"));
+        }
+        self.optimiser.check()?;
+        self.world.check().map_err(|error| format!("world: {error}"))
+    }
+
+    /// What must be the same when the run is resumed.
+    pub fn settings(&self) -> Result<serde_json::Value> {
+        let mut all = serde_json::to_value(self).map_err(|e| Error::format("training config", e))?;
+        if let Some(all) = all.as_object_mut() {
+            let free = ["model", "out", "steps", "scene_encoder", "save", "show_every"];
+            free.iter().for_each(|key| drop(all.remove(*key)));
+        }
+        Ok(all)
+    }
+}

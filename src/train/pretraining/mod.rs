@@ -1,0 +1,50 @@
+//! What comes before DreamLLM's stages where nothing can be downloaded: an autoencoder, a denoiser and an image encoder, learned
+//! from the world of shapes, and dream queries that imitate what the denoiser was conditioned on.
+//!
+//! | task | learns | from |
+//! |---|---|---|
+//! | `autoencoder` | VAE | pictures: [`AutoencoderObjective`] |
+//! | `denoiser` | UNet and [`SceneEncoder`] | pictures and what they show: the diffusion loss |
+//! | `image_encoder` | CLIP vision tower | pictures and what is where in them: [`PatchHeads`] |
+//! | `imitation` | decoder, queries, condition projector | captions: squared error to the [`SceneEncoder`]'s vectors |
+//!
+//! Each is a [`Task`](super::run::Task) of a [`Run`](super::run::Run), from a [`PretrainConfig`]. Batches are made on the spot, by the
+//! number of their first sample alone, so that number is all that a resumption needs.
+
+mod autoencoder;
+mod batches;
+mod config;
+mod examples;
+mod image_encoder;
+mod imitation;
+mod normalise;
+mod scene_encoder;
+mod task;
+
+pub use autoencoder::{AutoencoderLosses, AutoencoderObjective, edge_weights};
+pub use config::{PretrainConfig, Pretraining};
+pub use image_encoder::{PatchHeads, PatchLabels};
+pub use scene_encoder::SceneEncoder;
+pub use task::PretrainTask;
+
+use super::run::{Run, RunFolder, RunOptions};
+use crate::Result;
+use crate::gpu::Gpu;
+
+/// Begins the run of a config, or continues it if `resume` says so and there is something to continue.
+pub fn begin(gpu: &Gpu, config: &PretrainConfig, resume: bool) -> Result<Run<PretrainTask>> {
+    let folder = RunFolder::claim(&config.out, resume)?;
+    let task = PretrainTask::new(gpu, config)?;
+    let options = RunOptions {
+        accumulate: 1,
+        adamw: config.optimiser.adamw(),
+        max_norm: Some(config.optimiser.clip).filter(|clip| *clip > 0.0),
+        rates: config.optimiser.rates(config.steps),
+        ema: config.optimiser.ema,
+        save_every: config.save.every,
+        keep: config.save.keep,
+        show_every: config.show_every,
+        settings: config.settings()?,
+    };
+    Run::begin(task, options, folder)
+}
