@@ -3,6 +3,7 @@
 //! Prints time, GFLOP/s and the ratios; `--json` prints them for machines, `--filter NAME` picks cases, `--seconds N` is
 //! the time for one case after warm-up. Every engine's result is compared with ours first: a faster wrong answer is none.
 
+mod adamw;
 mod cases;
 mod clock;
 mod engines;

@@ -1,8 +1,10 @@
-//! A LLaMA block, forward and backward: x + attention(rms(x)), then + swiglu(rms(x)). All gradients are read.
+//! A LLaMA block: x + attention(rms(x)), then + swiglu(rms(x)). Forward and backward, where all gradients are read, and a step
+//! of training, where all parameters are.
 
+use crate::adamw;
 use crate::engines::{on_burn, read, read_burn};
 use crate::{Case, Engines, Host, Side};
-use burn::module::Param;
+use burn::module::{Module, Param};
 use burn::nn::{Linear, RmsNorm};
 use burn::tensor::activation::silu;
 use burn::tensor::module::attention as burn_attention;
@@ -25,7 +27,11 @@ const EPS: f32 = 1e-5;
 pub fn cases() -> Vec<Case> {
     let products = 2.0 * (B * T) as f64 * (4 * C * C + 3 * C * F) as f64;
     let scores = 4.0 * (B * T * T * C) as f64 / 2.0;
-    vec![Case::new("transformer block 2x128x256, forward + backward", 3.0 * (products + scores), build)]
+    let flops = 3.0 * (products + scores);
+    vec![
+        Case::new("transformer block 2x128x256, forward + backward", flops, build),
+        Case::new("transformer block 2x128x256, step of training", flops, build_training),
+    ]
 }
 
 /// Weights as PyTorch stores them, `[N, C]`: q, k, v, o, gate, up, down.
@@ -61,6 +67,27 @@ fn ours(engines: &Engines, x: &Host, dy: &Host) -> Side {
     Side::new("ours", move || step().expect("step").iter().map(read).collect())
 }
 
+fn build_training(engines: &Engines) -> Vec<Side> {
+    let (x, dy) = (Host::seeded(&[B, T, C], 1, 1.0), Host::seeded(&[B, T, C], 2, 1.0));
+    vec![ours_training(engines, &x, &dy), burns_training(&engines.burn, &x, &dy)]
+}
+
+fn ours_training(engines: &Engines, x: &Host, dy: &Host) -> Side {
+    let variables = |hosts: Vec<Host>| hosts.iter().map(|w| engines.ours(w).variable()).collect::<Vec<_>>();
+    let (x, dy, one) = (engines.ours(x), engines.ours(dy), engines.ours(&Host { data: vec![1.0], shape: vec![1] }));
+    let (w, gains) = (variables(matrices()), variables(gains()));
+    let mut adamw = adamw::Ours::new(&w.iter().chain(&gains).collect::<Vec<_>>()).expect("moments");
+    let mut step = move || -> Result<Vec<Vec<f32>>> {
+        let loss = forward(&x, &w, &gains)?.mul(&dy)?.sum_to([C])?.sum_to([1])?;
+        let mut found = dreamllm::autograd::gradients(&loss, &one)?;
+        let all: Vec<&Tensor> = w.iter().chain(&gains).collect();
+        let gradients: Vec<Tensor> = all.iter().map(|v| found.take(v).expect("gradient")).collect();
+        adamw.step(&all, &gradients)?;
+        Ok(all.into_iter().map(read).collect())
+    };
+    Side::new("ours", move || step().expect("step"))
+}
+
 fn forward(x: &Tensor, w: &[Tensor], gains: &[Tensor]) -> Result<Tensor> {
     let plain = |x: &Tensor, w: &Tensor| linear(x, w, Epilogue::default());
     let h = rms_norm(x, &gains[0], EPS)?;
@@ -73,6 +100,7 @@ fn forward(x: &Tensor, w: &[Tensor], gains: &[Tensor]) -> Result<Tensor> {
     linear(&gated, &w[6], Epilogue { residual: Some(&x), ..Default::default() })
 }
 
+#[derive(Module, Debug)]
 struct Block {
     linears: Vec<Linear>,
     norms: Vec<RmsNorm>,
@@ -111,6 +139,19 @@ fn burns(device: &Device, x: &Host, dy: &Host) -> Side {
         results.extend(block.linears.iter().map(|w| read_burn(w.weight.val().grad(&gradients).expect("gradient"))));
         results.extend(block.norms.iter().map(|w| read_burn(w.gamma.val().grad(&gradients).expect("gradient"))));
         results
+    })
+    .arranged(layouts)
+}
+
+fn burns_training(device: &Device, x: &Host, dy: &Host) -> Side {
+    let device = device.clone().autodiff();
+    let mut adamw = adamw::Burns::new(Block::new(&device));
+    let (x, dy) = (on_burn::<3>(x, &device), on_burn::<3>(dy, &device));
+    let layouts = matrices().iter().map(|w| (vec![w.shape[1], w.shape[0]], vec![1, 0])).collect();
+    Side::new("burn", move || {
+        let gradients = (adamw.module().forward(x.clone()) * dy.clone()).sum().backward();
+        adamw.step(gradients);
+        adamw.read()
     })
     .arranged(layouts)
 }

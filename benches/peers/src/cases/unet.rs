@@ -1,9 +1,11 @@
-//! A block of Stable Diffusion's UNet in small, forward and backward: a residual block with a time embedding, then a
-//! transformer layer that attends to the pixels and to a text. All gradients are read.
+//! A block of Stable Diffusion's UNet in small: a residual block with a time embedding, then a transformer layer that attends
+//! to the pixels and to a text. Forward and backward, where all gradients are read, and a step of training, where all
+//! parameters are.
 
+use crate::adamw;
 use crate::engines::{on_burn, read, read_burn};
 use crate::{Case, Engines, Host, Side};
-use burn::module::Param;
+use burn::module::{Module, Param};
 use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::nn::{GroupNorm, LayerNorm, LayerNormConfig, Linear, PaddingConfig2d};
 use burn::tensor::activation::{gelu, silu as burn_silu};
@@ -36,7 +38,12 @@ pub fn cases() -> Vec<Case> {
     let text = 2.0 * (B * S * 2 * W * C) as f64;
     let scores = 4.0 * tokens * (PIXELS + S) as f64 * C as f64;
     let forward = 2.0 * tokens * products + text + scores;
-    vec![Case::new("UNet block 2x16x16x64, forward + backward", 3.0 * forward, build)]
+    vec![
+        Case::new("UNet block 2x16x16x64, forward + backward", 3.0 * forward, build),
+        Case::new("UNet block 2x16x16x64, step of training", 3.0 * forward, |engines| {
+            vec![ours_training(engines), burns_training(&engines.burn)]
+        }),
+    ]
 }
 
 /// Every weight in our order, by name.
@@ -90,14 +97,7 @@ struct Ours {
 }
 
 fn ours(engines: &Engines) -> Side {
-    let weights = Weights::seeded();
-    let variable = |w: &Host| engines.ours(w).variable();
-    let block = Ours {
-        convs: weights.convs.iter().map(variable).collect(),
-        linears: weights.linears.iter().map(variable).collect(),
-        norms: weights.norms.iter().map(|pair| [variable(&pair[0]), variable(&pair[1])]).collect(),
-        biases: weights.biases.iter().map(variable).collect(),
-    };
+    let block = Ours::new(engines);
     let [x, time, text, dy] = inputs().map(|x| engines.ours(&x));
     let (x, one) = (x.variable(), engines.ours(&Host { data: vec![1.0], shape: vec![1] }));
     let step = move || -> Result<Vec<Tensor>> {
@@ -112,7 +112,42 @@ fn ours(engines: &Engines) -> Side {
     Side::new("ours", move || step().expect("step").iter().map(read).collect())
 }
 
+fn ours_training(engines: &Engines) -> Side {
+    let block = Ours::new(engines);
+    let [x, time, text, dy] = inputs().map(|x| engines.ours(&x));
+    let one = engines.ours(&Host { data: vec![1.0], shape: vec![1] });
+    let mut adamw = adamw::Ours::new(&block.parameters()).expect("moments");
+    let mut step = move || -> Result<Vec<Vec<f32>>> {
+        let loss = block.forward(&x, &time, &text)?.mul(&dy)?.sum_to([C])?.sum_to([1])?;
+        let mut found = dreamllm::autograd::gradients(&loss, &one)?;
+        let all = block.parameters();
+        let gradients: Vec<Tensor> = all.iter().map(|v| found.take(v).expect("gradient")).collect();
+        adamw.step(&all, &gradients)?;
+        Ok(all.into_iter().map(read).collect())
+    };
+    Side::new("ours", move || step().expect("step"))
+}
+
 impl Ours {
+    fn new(engines: &Engines) -> Ours {
+        let weights = Weights::seeded();
+        let variable = |w: &Host| engines.ours(w).variable();
+        Ours {
+            convs: weights.convs.iter().map(variable).collect(),
+            linears: weights.linears.iter().map(variable).collect(),
+            norms: weights.norms.iter().map(|pair| [variable(&pair[0]), variable(&pair[1])]).collect(),
+            biases: weights.biases.iter().map(variable).collect(),
+        }
+    }
+
+    /// In the order in which burn visits its module: every weight with its bias.
+    fn parameters(&self) -> Vec<&Tensor> {
+        let bias = |i: usize| BIASED.iter().position(|&b| b == i).map(|at| &self.biases[2 + at]);
+        let convs = self.convs.iter().zip(&self.biases).flat_map(|(w, b)| [w, b]);
+        let linears = self.linears.iter().enumerate().flat_map(|(i, w)| [Some(w), bias(i)]).flatten();
+        convs.chain(linears).chain(self.norms.iter().flatten()).collect()
+    }
+
     fn linear(&self, i: usize, x: &Tensor, residual: Option<&Tensor>) -> Result<Tensor> {
         let bias = BIASED.iter().position(|&b| b == i).map(|at| &self.biases[2 + at]);
         linear(x, &self.linears[i], Epilogue { bias, activation: None, residual })
@@ -159,6 +194,7 @@ impl Ours {
 }
 
 /// The same in burn's modules, channels first.
+#[derive(Module, Debug)]
 struct Burns {
     convs: Vec<Conv2d>,
     linears: Vec<Linear>,
@@ -263,6 +299,27 @@ fn burns(device: &Device) -> Side {
         let mut results = vec![read_burn(y), read_burn(x.grad(&gradients).expect("gradient"))];
         results.extend(block.gradients(&gradients));
         results
+    })
+    .arranged(layouts)
+}
+
+fn burns_training(device: &Device) -> Side {
+    let device = device.clone().autodiff();
+    let mut adamw = adamw::Burns::new(Burns::new(&device));
+    let [x, time, text, dy] = inputs();
+    let (x, dy) = (on_burn::<4>(&x.channels_first(), &device), on_burn::<4>(&dy.channels_first(), &device));
+    let (time, text) = (on_burn(&time, &device), on_burn(&text, &device));
+    let as_it_is = || (vec![], vec![]);
+    let conv = || (vec![C, C, 3, 3], vec![0, 2, 3, 1]);
+    let mut layouts = vec![conv(), as_it_is(), conv(), as_it_is()];
+    for (i, [n, c]) in LINEARS.into_iter().enumerate() {
+        layouts.push((vec![c, n], vec![1, 0]));
+        layouts.extend(BIASED.contains(&i).then(as_it_is));
+    }
+    Side::new("burn", move || {
+        let y = adamw.module().forward(x.clone(), time.clone(), text.clone());
+        adamw.step((y * dy.clone()).sum().backward());
+        adamw.read()
     })
     .arranged(layouts)
 }
