@@ -8,6 +8,8 @@ mod composition;
 mod demand;
 mod dice;
 mod edit;
+#[cfg(feature = "cli")]
+mod export;
 mod heldout;
 mod judge;
 mod prompt;
@@ -22,11 +24,15 @@ mod story;
 mod vocabulary;
 mod world;
 
+#[cfg(feature = "cli")]
+pub use super::source::ShapesConfig;
 pub use caption::{Caption, caption};
 pub use composition::Composition;
 pub use demand::{Demand, ObjectDemand};
 pub use dice::Dice;
 pub use edit::Edit;
+#[cfg(feature = "cli")]
+pub use export::Export;
 pub use heldout::{Split, colors_are_heldout, heldout_page, pair_is_heldout, pattern_is_heldout, shapes_are_heldout};
 pub use judge::{Judgement, Tally, shows_subject, subject_quarters};
 pub use question::{Question, Topic};

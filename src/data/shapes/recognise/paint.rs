@@ -50,7 +50,8 @@ pub(super) fn candidates(canvas: &Canvas, piece: &Piece) -> Vec<Paint> {
     if off <= BETWEEN {
         let (texture, coverage) = (texture(canvas, piece, color), relative(canvas, piece));
         found.push(Paint { color, off, texture, mixed: false, rest: off, coverage });
-    } else if off_palette <= MIXED {
+    }
+    if off_palette <= MIXED {
         let coverage = relative(canvas, piece);
         found.push(Paint {
             color,
