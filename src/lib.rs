@@ -11,6 +11,7 @@ pub mod diffusion;
 #[cfg(feature = "cli")]
 pub mod doctor;
 mod error;
+pub mod eval;
 pub mod gpu;
 pub mod image;
 pub mod interleaved;

@@ -20,6 +20,7 @@ mod ask;
 mod bench;
 mod chat;
 mod compose;
+mod data;
 mod device;
 mod doctor;
 mod drawing;
@@ -62,6 +63,8 @@ enum Command {
     Compose(Box<compose::ComposeArguments>),
     /// Make a new model with random weights from configs, to be trained.
     Init(init::InitArguments),
+    /// Make training data.
+    Data(data::DataArguments),
     /// Recompute what was recorded with a checkpoint, stage by stage.
     Verify(verify::VerifyArguments),
     /// Show the adapter and the kernels it gets, and check every op on it.
@@ -102,6 +105,7 @@ pub fn run() -> ExitCode {
             Command::Chat(chat) => chat.run(&arguments.device, &output).await.map(|()| true),
             Command::Compose(compose) => compose.run(&arguments.device, &output).await.map(|()| true),
             Command::Init(init) => init.run(&arguments.device, &output).await.map(|()| true),
+            Command::Data(data) => data.run(&output).map(|()| true),
             Command::Verify(verify) => verify.run(&arguments.device, &output).await,
             Command::Doctor(doctor) => doctor.run(&arguments.device, &output).await,
             Command::Bench(bench) => bench.run(&arguments.device, &output).await.map(|()| true),

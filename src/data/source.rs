@@ -1,8 +1,9 @@
-//! Where records lie: JSON files with pictures beside them, folders of captioned pictures, tar shards.
+//! Where records lie: JSON files with pictures beside them, folders of captioned pictures, tar shards; or how they are made.
 
 mod folder;
 mod json_file;
 mod picture;
+mod shapes;
 mod shard;
 
 use super::parse::Kind;
@@ -12,6 +13,7 @@ use crate::{Error, Result};
 use std::path::Path;
 
 pub(super) use picture::Picture;
+pub use shapes::ShapesConfig;
 
 /// An indexed source: records are read one by one, from any thread.
 pub(super) trait Source: Send + Sync + std::fmt::Debug {
@@ -62,6 +64,11 @@ pub(super) fn open(path: &Path, form: Form, problems: &mut Vec<Problem>) -> Resu
         0 => Err(Error::file(path, "holds no record")),
         _ => Ok(source),
     }
+}
+
+/// A source of generated records of one kind.
+pub(super) fn shapes(config: &ShapesConfig, kind: Kind) -> Result<Box<dyn Source>> {
+    Ok(Box::new(shapes::Shapes::open(config, kind)?))
 }
 
 /// Files of a folder with one of some extensions, sorted by name.

@@ -4,7 +4,7 @@ use super::mixture::{Mixture, Pick, Share};
 use super::parse::Kind;
 use super::sample::{Objective, Sample, SampleBuilder};
 use super::skipped::Problem;
-use super::source::{self, Form, Source};
+use super::source::{self, Form, ShapesConfig, Source};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
@@ -34,7 +34,11 @@ pub struct DataConfig {
 #[serde(deny_unknown_fields)]
 pub struct SourceConfig {
     /// A `.jsonl` or `.json` file, a `.tar` shard, or a folder: of shards, with a `metadata.jsonl`, or of pictures with captions.
+    #[serde(default)]
     pub path: PathBuf,
+    /// Instead of a path: records of the world of shapes, generated.
+    #[serde(default)]
+    pub shapes: Option<ShapesConfig>,
     /// What the records are.
     #[serde(default)]
     pub kind: Kind,
@@ -47,6 +51,20 @@ pub struct SourceConfig {
     /// Part of the mixture, relative to the other sources; without it the number of records.
     #[serde(default)]
     pub weight: Option<f64>,
+}
+
+impl SourceConfig {
+    /// Indexes it.
+    pub(super) fn open(&self, problems: &mut Vec<Problem>) -> Result<Box<dyn Source>> {
+        let form = Form { kind: self.kind, pictures: self.pictures.as_deref(), text_key: self.text_key.as_deref() };
+        match &self.shapes {
+            Some(_) if !self.path.as_os_str().is_empty() => {
+                Err(Error::file(&self.path, "a training source has either a path or shapes"))
+            }
+            Some(shapes) => source::shapes(shapes, self.kind),
+            None => source::open(&self.path, form, problems),
+        }
+    }
 }
 
 fn on() -> bool {
@@ -72,9 +90,7 @@ impl TrainingData {
     pub fn open(config: &DataConfig) -> Result<Self> {
         let (mut sources, mut shares, mut problems) = (Vec::new(), Vec::new(), Vec::new());
         for source in config.sources.iter().filter(|s| config.interleaved || s.kind != Kind::Documents) {
-            let form =
-                Form { kind: source.kind, pictures: source.pictures.as_deref(), text_key: source.text_key.as_deref() };
-            let opened = source::open(&source.path, form, &mut problems)?;
+            let opened = source.open(&mut problems)?;
             shares.push(Share { records: opened.len(), weight: source.weight });
             sources.push(opened);
         }

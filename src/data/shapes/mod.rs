@@ -8,9 +8,13 @@ mod composition;
 mod demand;
 mod dice;
 mod edit;
+#[cfg(feature = "cli")]
+mod export;
 mod heldout;
+mod judge;
 mod prompt;
 mod question;
+mod recognise;
 mod records;
 mod render;
 mod scene;
@@ -21,13 +25,19 @@ mod story;
 mod vocabulary;
 mod world;
 
+#[cfg(feature = "cli")]
+pub use super::source::ShapesConfig;
 pub use caption::{Caption, caption};
 pub use composition::Composition;
 pub use demand::{Demand, ObjectDemand};
 pub use dice::Dice;
 pub use edit::Edit;
+#[cfg(feature = "cli")]
+pub use export::Export;
 pub use heldout::{Split, colors_are_heldout, heldout_page, pair_is_heldout, pattern_is_heldout, shapes_are_heldout};
+pub use judge::{Judgement, Tally, shows_subject, subject_quarters};
 pub use question::{Question, Topic};
+pub use recognise::{ReadObject, Reading, recognise};
 pub use records::Theme;
 pub use scene::{Color, Ground, Object, Place, Relation, Scene, Shape, Size, Texture};
 pub use slots::{SLOT_VALUES, SLOTS, scene_slots, slots};

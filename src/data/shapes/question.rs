@@ -57,6 +57,9 @@ impl Topic {
         Topic::Texture,
     ];
 
+    /// Those over several pictures.
+    pub const SEVERAL: &[Topic] = &[Topic::Which, Topic::Recall, Topic::Across, Topic::Sum, Topic::Change];
+
     /// Its name in tables.
     pub fn name(self) -> &'static str {
         match self {

@@ -4,8 +4,8 @@ use super::caption::caption;
 use super::dice::Dice;
 use super::question::{Question, Topic};
 use super::scene::Scene;
-use super::several::SEVERAL;
 use super::world::{Stream, World};
+use crate::data::parse::Kind;
 use crate::data::record::{Document, Record, Turn};
 use crate::image::RgbImage;
 use serde::{Deserialize, Serialize};
@@ -55,6 +55,15 @@ impl Theme {
         }
     }
 
+    /// In which training format its records are.
+    pub fn kind(self) -> Kind {
+        match self {
+            Theme::Captions => Kind::Pairs,
+            Theme::Questions | Theme::Comparisons | Theme::Instructions => Kind::Conversations,
+            Theme::Edits | Theme::Stories | Theme::Compositions => Kind::Documents,
+        }
+    }
+
     /// The theme of a name.
     pub fn from_name(name: &str) -> Option<Theme> {
         Theme::ALL.iter().copied().find(|theme| theme.name() == name)
@@ -74,7 +83,7 @@ impl World {
             }
             Theme::Questions => self.questions(dice),
             Theme::Comparisons => {
-                let (count, topic) = (2 + usize::from(dice.chance(0.3)), dice.pick(&SEVERAL));
+                let (count, topic) = (2 + usize::from(dice.chance(0.3)), dice.pick(Topic::SEVERAL));
                 let (scenes, question) = self.question_over(count, topic, dice);
                 let asked = Turn { text: "<image>".repeat(count) + &question.text, pictures: draw(&scenes) };
                 Record::Conversation(vec![asked, said(question.answer)])

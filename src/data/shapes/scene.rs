@@ -154,10 +154,12 @@ impl Color {
         }
     }
 
-    /// What stripes and dots on it have: a darker tone, of black a lighter one.
+    /// What stripes and dots on it have: a darker tone; olive on black and pink on white, since their greys would
+    /// vanish in a background.
     pub fn shade(self) -> [u8; 3] {
         match self {
-            Color::Black => [120, 120, 120],
+            Color::Black => [95, 90, 20],
+            Color::White => [250, 150, 190],
             other => other.rgb().map(|part| (u16::from(part) * 11 / 20) as u8),
         }
     }

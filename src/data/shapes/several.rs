@@ -10,9 +10,6 @@ use super::world::World;
 /// Which picture, as a word.
 const ORDINALS: [&str; 3] = ["first", "second", "third"];
 
-/// Topics of questions over several pictures.
-pub(super) const SEVERAL: [Topic; 5] = [Topic::Which, Topic::Recall, Topic::Across, Topic::Sum, Topic::Change];
-
 impl World {
     /// Two or three scenes of this split, and a question that needs all of them.
     pub fn question_over(&self, count: usize, topic: Topic, dice: &mut Dice) -> (Vec<Scene>, Question) {
@@ -28,7 +25,7 @@ impl World {
                 _ => Some(sum(&scenes, dice)),
             };
             if let Some((text, answer)) = asked {
-                let topic = if SEVERAL.contains(&topic) { topic } else { Topic::Sum };
+                let topic = if Topic::SEVERAL.contains(&topic) { topic } else { Topic::Sum };
                 return (scenes, Question { topic, text, answer });
             }
         }

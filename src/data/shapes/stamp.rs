@@ -17,8 +17,12 @@ pub(super) struct Stamps {
     /// Smallest radius, in quarters.
     first: i32,
     radii: usize,
+    /// Sharp ones, then those blurred once and twice.
     stamps: Vec<OnceLock<Box<[f32]>>>,
 }
+
+/// Levels of blur that a recogniser compares with; 0 is sharp.
+pub(super) const BLURS: usize = 3;
 
 impl Stamps {
     /// Those for pictures of this side, which is 32 or 64.
@@ -33,7 +37,7 @@ impl Stamps {
     fn new(side: usize) -> Stamps {
         let (first, last) = (side as i32 / 2, side as i32);
         let radii = (last - first) as usize + 1;
-        let count = Shape::ALL.len() * radii * 16;
+        let count = BLURS * Shape::ALL.len() * radii * 16;
         Stamps { reach: side / 4 + 2, first, radii, stamps: (0..count).map(|_| OnceLock::new()).collect() }
     }
 
@@ -50,11 +54,19 @@ impl Stamps {
     /// The coverage of an outline whose centre lies `phase` quarters right of and below the corner of the stamp's middle pixel,
     /// row by row. Radii without a stamp get the nearest one.
     pub fn get(&self, shape: Shape, radius: i32, phase: [i32; 2]) -> &[f32] {
+        self.blurred(shape, radius, phase, 0)
+    }
+
+    /// The same after blurring with [1 2 1]/4 along both axes as often as said, up to twice.
+    pub fn blurred(&self, shape: Shape, radius: i32, phase: [i32; 2], blur: usize) -> &[f32] {
         let radius = radius.clamp(*self.radii().start(), *self.radii().end());
         let phase = phase.map(|quarters| quarters.rem_euclid(QUARTERS));
-        let place = (shape as usize * self.radii + (radius - self.first) as usize) * 16
-            + (phase[1] * QUARTERS + phase[0]) as usize;
-        self.stamps[place].get_or_init(|| self.make(shape, radius, phase))
+        let outline = (blur.min(BLURS - 1) * Shape::ALL.len() + shape as usize) * self.radii;
+        let place = (outline + (radius - self.first) as usize) * 16 + (phase[1] * QUARTERS + phase[0]) as usize;
+        self.stamps[place].get_or_init(|| match blur.min(BLURS - 1) {
+            0 => self.make(shape, radius, phase),
+            blur => blur_once(self.blurred(shape, radius, phase, blur - 1), self.side()),
+        })
     }
 
     fn make(&self, shape: Shape, radius: i32, phase: [i32; 2]) -> Box<[f32]> {
@@ -71,6 +83,31 @@ impl Stamps {
             (0..SAMPLES * SAMPLES).filter(inside).count() as f32 / (SAMPLES * SAMPLES) as f32
         };
         (0..side * side).map(covered).collect()
+    }
+}
+
+fn blur_once(stamp: &[f32], side: usize) -> Box<[f32]> {
+    let at = |x: i64, y: i64| match (0..side as i64).contains(&x) && (0..side as i64).contains(&y) {
+        true => stamp[y as usize * side + x as usize],
+        false => 0.0,
+    };
+    let along = |x, y| 0.25 * at(x - 1, y) + 0.5 * at(x, y) + 0.25 * at(x + 1, y);
+    let pixel = |n: usize| {
+        let (x, y) = ((n % side) as i64, (n / side) as i64);
+        0.25 * along(x, y - 1) + 0.5 * along(x, y) + 0.25 * along(x, y + 1)
+    };
+    (0..side * side).map(pixel).collect()
+}
+
+/// The area of an outline of radius 1.
+pub(super) fn unit_area(shape: Shape) -> f32 {
+    match shape {
+        Shape::Circle => std::f32::consts::PI,
+        Shape::Square => 4.0 * 0.86 * 0.86,
+        Shape::Triangle => 0.54 * 1.86 * 1.86,
+        Shape::Diamond => 2.0 * 1.05 * 1.05,
+        Shape::Cross => 4.0 * (2.0 * 0.36 - 0.36 * 0.36),
+        Shape::Star => 5.0 * 1.05 * 0.48 * (std::f32::consts::PI / 5.0).sin(),
     }
 }
 
@@ -110,16 +147,8 @@ mod tests {
 
     #[test]
     fn areas_are_those_of_the_outlines() {
-        let wedge = std::f32::consts::PI / 5.0;
         for shape in Shape::ALL {
-            let unit = match shape {
-                Shape::Circle => std::f32::consts::PI,
-                Shape::Square => 4.0 * 0.86 * 0.86,
-                Shape::Triangle => 0.54 * 1.86 * 1.86,
-                Shape::Diamond => 2.0 * 1.05 * 1.05,
-                Shape::Cross => 4.0 * (2.0 * 0.36 - 0.36 * 0.36),
-                Shape::Star => 5.0 * 1.05 * 0.48 * wedge.sin(),
-            };
+            let unit = unit_area(*shape);
             for phase in [[0, 0], [1, 3], [2, 2]] {
                 let area = area(*shape, 28, phase);
                 assert!((area / (49.0 * unit) - 1.0).abs() < 0.03, "{shape:?} {phase:?}: {area} for {}", 49.0 * unit);

@@ -38,8 +38,6 @@ pub(super) enum Stream {
     Scenes = 0,
     /// Records of a source.
     Records = 1,
-    /// Tasks of a benchmark.
-    Tasks = 2,
 }
 
 impl World {

@@ -14,6 +14,8 @@ pub(in crate::data) enum Picture {
     File(PathBuf),
     /// A file in a tar shard.
     Part(Part),
+    /// In memory: it was generated.
+    Made(RgbImage),
     /// Nowhere: its shard has no file of this name.
     Absent(String),
 }
@@ -32,6 +34,7 @@ impl Picture {
     pub fn load(&self) -> Result<RgbImage> {
         match self {
             Picture::File(path) => image::load(path),
+            Picture::Made(picture) => Ok(picture.clone()),
             Picture::Part(part) => image::decode(&part.place(), &part.read()?),
             Picture::Absent(name) => Err(Error::Input(format!("picture {name} is not in the shard"))),
         }

@@ -1,4 +1,3 @@
-use super::super::several::SEVERAL;
 use super::super::{Demand, World};
 use super::*;
 use std::collections::HashMap;
@@ -75,13 +74,13 @@ fn questions_over_several_pictures_have_one_answer() {
     for count in [2, 3] {
         let ask = |index: u64| {
             let mut dice = Dice::new(4, 8, index);
-            let topic = SEVERAL[index as usize % SEVERAL.len()];
+            let topic = Topic::SEVERAL[index as usize % Topic::SEVERAL.len()];
             let (scenes, question) = World::default().question_over(count, topic, &mut dice);
             assert!(scenes.len() == count && !scenes.iter().any(Scene::is_heldout) && question.topic == topic);
             question
         };
         let counts = answers((0..5000).map(ask));
-        assert_eq!(counts.len(), SEVERAL.len());
+        assert_eq!(counts.len(), Topic::SEVERAL.len());
         counts.iter().for_each(|(topic, counts)| check(*topic, counts));
     }
 }

@@ -1,0 +1,16 @@
+//! How good a model is, in the world of shapes, whatever the model: it is only asked to draw and to answer.
+//!
+//! [`Model`] is what is measured, [`Benchmark`] what it is asked (held-out compositions, by seed), [`Report`] how often it was
+//! right, with 95 % intervals. [`frechet_distance`] compares generated pictures with real ones by [`features`].
+
+mod benchmark;
+mod features;
+mod frechet;
+mod report;
+mod tasks;
+
+pub use benchmark::{Benchmark, Model};
+pub use features::{FEATURES, features};
+pub use frechet::{Statistics, frechet_distance};
+pub use report::{Report, Row, Table, wilson};
+pub use tasks::{AnswerTask, DrawTask, Goal, Request};
