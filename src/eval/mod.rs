@@ -4,12 +4,14 @@
 //! right, with 95 % intervals. [`frechet_distance`] compares generated pictures with real ones by [`features`].
 
 mod benchmark;
+mod dream;
 mod features;
 mod frechet;
 mod report;
 mod tasks;
 
 pub use benchmark::{Benchmark, Model};
+pub use dream::Dreamer;
 pub use features::{FEATURES, features};
 pub use frechet::{Statistics, frechet_distance};
 pub use report::{Report, Row, Table, wilson};

@@ -2,7 +2,7 @@
 
 use super::batches::{Scenes, for_autoencoder, for_image_encoder};
 use super::{PatchHeads, PretrainConfig, PretrainTask, Pretraining, SceneEncoder, imitation};
-use crate::data::shapes::{scene_slots, slots};
+use crate::data::shapes::{Demand, Tally, recognise, scene_slots, slots};
 use crate::diffusion::noise::BatchNoise;
 use crate::diffusion::pipeline::{DrawOptions, decode_pictures, pictures, sample};
 use crate::diffusion::SamplerKind;
@@ -60,7 +60,22 @@ impl Model<'_> {
             _ => self.draw(&self.conditions(scenes)?).await?,
         };
         write_png(&to.join("sheet.png"), &sheet(&wanted, &made)?, &[])?;
-        Ok(json!({ "scenes": made.len(), "psnr": psnr(&wanted, &made) }))
+        let right = self.right(scenes, &made)?;
+        Ok(json!({ "scenes": made.len(), "all_correct": right, "psnr": psnr(&wanted, &made) }))
+    }
+
+    /// Share of the pictures that show, as the recogniser reads them, everything that they were to show: the whole scene, or what
+    /// the caption says of it. Scenes with patterns are left out.
+    fn right(&self, scenes: &Scenes, made: &[RgbImage]) -> Result<f64> {
+        let mut tally = Tally::default();
+        for ((scene, (_, said)), picture) in scenes.scenes.iter().zip(&scenes.captions).zip(made) {
+            let plain = scene.objects.iter().all(|object| object.pattern.is_none());
+            let demand = if self.config.pretrain == Pretraining::Imitation { said } else { &Demand::of(scene) };
+            if plain {
+                tally.add(demand.judge(&recognise(picture)?).all);
+            }
+        }
+        Ok(tally.right as f64 / tally.asked.max(1) as f64)
     }
 
     /// Condition vectors of scenes, and those of nothing.
