@@ -62,6 +62,9 @@ impl SourceConfig {
                 Err(Error::file(&self.path, "a training source has either a path or shapes"))
             }
             Some(shapes) => source::shapes(shapes, self.kind),
+            None if self.path.as_os_str().is_empty() => {
+                Err(Error::Input("a training source has neither a path nor shapes".into()))
+            }
             None => source::open(&self.path, form, problems),
         }
     }

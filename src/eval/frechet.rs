@@ -157,10 +157,10 @@ mod tests {
         let raw: Vec<f64> = normals(3, 4, n * n).into_iter().map(f64::from).collect();
         let matrix: Vec<f64> = (0..n * n).map(|at| raw[at] + raw[at % n * n + at / n]).collect();
         let (values, vectors) = eigen(&matrix, n);
-        for at in 0..n * n {
+        for (at, entry) in matrix.iter().enumerate() {
             let (i, j) = (at / n, at % n);
             let rebuilt: f64 = (0..n).map(|k| vectors[i * n + k] * values[k] * vectors[j * n + k]).sum();
-            assert!((rebuilt - matrix[at]).abs() < 1e-9);
+            assert!((rebuilt - entry).abs() < 1e-9);
         }
     }
 

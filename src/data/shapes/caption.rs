@@ -35,22 +35,23 @@ pub fn caption(scene: &Scene, dice: &mut Dice) -> Caption {
     let related = order.len() > 1 && dice.chance(0.7);
     let relation = if related { scene.relation(order[0], order[1]) } else { None };
     let mut text = String::from(opening);
-    for n in 0..order.len() {
+    let count = objects.len();
+    for (n, object) in objects.iter_mut().enumerate() {
         let link = match (n, relation) {
             (0, _) => String::new(),
             (1, Some(relation)) => {
                 relations.push((0, relation, 1));
                 format!(" {} ", relation_words(relation, dice))
             }
-            _ if n + 1 == order.len() => " and ".into(),
+            _ if n + 1 == count => " and ".into(),
             _ => ", ".into(),
         };
         // Where a relation is named, the place of the two would say nothing new.
         if n < 2 && relation.is_some() {
-            objects[n].place = None;
+            object.place = None;
         }
         text += &link;
-        text += &objects[n].words("a");
+        text += &object.words("a");
     }
     let ground = dice.chance(GROUND).then_some(scene.ground);
     if let Some(ground) = ground {
