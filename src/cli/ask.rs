@@ -4,7 +4,9 @@ use super::{Output, check_interrupt, device};
 use crate::image::load;
 use crate::models::answer::{Answer, AnswerOptions, Ending, answer};
 use crate::models::dreamllm::LoadOptions;
+use crate::models::preflight;
 use crate::ops::sample::Sampling;
+use crate::weights::CheckpointFolder;
 use crate::{Error, Result};
 use clap::Args;
 use std::io::Write;
@@ -13,7 +15,14 @@ use std::path::PathBuf;
 /// Tokens of an answer, unless the arguments say otherwise.
 const TOKENS: usize = 256;
 
+const EXAMPLES: &str = "\
+Examples:
+  dreamllm ask \"What is on the sofa?\" --image room.jpg -m CHECKPOINT
+  dreamllm ask \"What changed from <image> to <image>?\" --image a.png --image b.png -m CHECKPOINT --beams 5
+  dreamllm ask \"Tell a story.\" -m CHECKPOINT --temp 0.8 --top-p 0.95 --max-tokens 500";
+
 #[derive(Args)]
+#[command(after_help = EXAMPLES)]
 pub(super) struct AskArguments {
     /// The question; an <image> in it is the place of a picture, which otherwise stands in front.
     question: String,
@@ -78,9 +87,12 @@ impl AskArguments {
             AnswerOptions { beams: self.beams, ..self.words.options(TOKENS, self.seed, self.system.clone())? };
         options.check()?;
         let images = self.image.iter().map(load).collect::<Result<Vec<_>>>()?;
+        let folder = CheckpointFolder::open(&self.model)?;
+        let prompt = options.chat().ask(images.len(), &self.question).prompt();
+        preflight::check_prompt(&folder, &prompt, images.len(), 1)?;
         let gpu = device.open(output).await?;
         let parts = LoadOptions { format: device.format(), vision: !images.is_empty(), diffusion: false };
-        let model = device::load(&self.model, &gpu, parts, output)?;
+        let model = device::load(&folder, &gpu, parts, output)?;
         // JSON is printed at the end.
         let on_text = |text: &str| {
             check_interrupt()?;

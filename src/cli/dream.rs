@@ -9,13 +9,22 @@ use crate::diffusion::source::Source;
 use crate::gpu::Gpu;
 use crate::image::{RgbImage, load, replace_file, write_png};
 use crate::models::dreamllm::{Diffusion, LoadOptions};
+use crate::models::preflight;
+use crate::text::place_images;
 use crate::weights::CheckpointFolder;
 use crate::{Error, Result};
 use clap::Args;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+const EXAMPLES: &str = "\
+Examples:
+  dreamllm dream \"A photo of a dog.\" -m CHECKPOINT -o dog.png
+  dreamllm dream \"A <image> in the snow.\" --image cat.jpg -m CHECKPOINT --steps 30 --sampler dpm++2m
+  dreamllm dream \"A red house.\" --init house.png --mask roof.png -m CHECKPOINT -o painted.png";
+
 #[derive(Args)]
+#[command(after_help = EXAMPLES)]
 pub(super) struct DreamArguments {
     /// What to draw; an <image> in it is the place of a picture, which otherwise stands in front.
     #[arg(required_unless_present = "load_condition", conflicts_with = "load_condition")]
@@ -69,16 +78,18 @@ impl DreamArguments {
         self.check()?;
         let images = self.image.iter().map(load).collect::<Result<Vec<_>>>()?;
         let source = self.source()?;
+        let folder = CheckpointFolder::open(&self.model)?;
+        let options = self.options(&folder, source.as_ref())?;
+        self.check_prompts(&folder, images.len())?;
         let gpu = device.open(output).await?;
         let ready = match &self.load_condition {
-            Some(file) => self.saved(file, &gpu, device, output)?,
-            None => self.fresh(&images, &gpu, device, output)?,
+            Some(file) => self.saved(file, &folder, &gpu, device, output)?,
+            None => self.fresh(&images, &folder, &gpu, device, output)?,
         };
         if let Some(file) = &self.save_condition {
             replace_file(file, &ready.condition.to_bytes().await?)?;
         }
         let start = Instant::now();
-        let options = self.options(&ready.diffusion, source.as_ref())?;
         let drawn = self.draw(&ready, &options, source.as_ref(), output).await?;
         check_interrupt()?;
         let (name, adapter) = (device::name_of(&self.model), gpu.report().name.clone());
@@ -93,6 +104,7 @@ impl DreamArguments {
             write_png(self.file(i), picture, &[("parameters", &parameters(&options, source.as_ref(), from, i))])?;
         }
         self.report(&drawn, &options, start, output);
+        drawn.iter().try_for_each(|picture| output.show(picture))?;
         device.close(&gpu).await
     }
 
@@ -103,6 +115,14 @@ impl DreamArguments {
         }
         (0..self.batch).try_for_each(|i| device::check_output(&self.file(i)))?;
         self.save_condition.iter().try_for_each(|file| device::check_output(file))
+    }
+
+    /// The prompt and the one to keep away from, before the language model is loaded.
+    fn check_prompts(&self, folder: &CheckpointFolder, images: usize) -> Result<()> {
+        let Some(prompt) = &self.prompt else { return Ok(()) };
+        let behind = preflight::dream_tokens(folder);
+        preflight::check_prompt(folder, &place_images(prompt, images), images, behind)?;
+        preflight::check_prompt(folder, &self.draw.negative_prompt, 0, behind)
     }
 
     fn source(&self) -> Result<Option<Source>> {
@@ -118,12 +138,13 @@ impl DreamArguments {
     fn fresh(
         &self,
         images: &[RgbImage],
+        folder: &CheckpointFolder,
         gpu: &Gpu,
         device: &device::DeviceArguments,
         output: &Output,
     ) -> Result<Ready> {
         let options = LoadOptions { format: device.format(), vision: !images.is_empty(), diffusion: true };
-        let model = device::load(&self.model, gpu, options, output)?;
+        let model = device::load(folder, gpu, options, output)?;
         let prompt = self.prompt.as_deref().unwrap_or_default();
         let condition = Condition::new(&model, prompt, &self.draw.negative_prompt, images)?;
         let fingerprint = model.fingerprint;
@@ -132,23 +153,29 @@ impl DreamArguments {
     }
 
     /// From a file.
-    fn saved(&self, file: &Path, gpu: &Gpu, device: &device::DeviceArguments, output: &Output) -> Result<Ready> {
+    fn saved(
+        &self,
+        file: &Path,
+        folder: &CheckpointFolder,
+        gpu: &Gpu,
+        device: &device::DeviceArguments,
+        output: &Output,
+    ) -> Result<Ready> {
         let condition = Condition::open(file, gpu)?;
-        let folder = CheckpointFolder::open(&self.model)?;
         let fingerprint = folder.fingerprint();
         if condition.fingerprint != fingerprint {
             output.say(&format!("warning: {} was made by another checkpoint", file.display()));
         }
-        let diffusion = device::load_diffusion(&folder, gpu, device.format(), output)?;
+        let diffusion = device::load_diffusion(folder, gpu, device.format(), output)?;
         Ok(Ready { diffusion, condition, fingerprint })
     }
 
-    fn options(&self, diffusion: &Diffusion, source: Option<&Source>) -> Result<DrawOptions> {
-        let side = diffusion.resolution;
-        let cell = diffusion.vae.downscale.max(8);
+    fn options(&self, folder: &CheckpointFolder, source: Option<&Source>) -> Result<DrawOptions> {
+        let side = preflight::resolution(folder);
+        let cell = folder.vae_config.downscale().max(8);
         let size = source.map_or([side, side], |source| source.size(side, cell));
         let options = self.draw.options(size, self.seed, self.batch)?;
-        options.latent_size(diffusion)?;
+        preflight::check_drawing(folder, &options)?;
         Ok(options)
     }
 
@@ -161,8 +188,7 @@ impl DreamArguments {
     ) -> Result<Vec<RgbImage>> {
         let bar = progress::steps(output, options.steps);
         let on_step = async |step: Step<'_>| {
-            bar.set_length(step.count as u64);
-            bar.set_position(step.done as u64);
+            progress::step(&bar, step.done, step.count);
             check_interrupt()?;
             match self.preview {
                 Some(every) if step.done % every == 0 && step.done < step.count => {

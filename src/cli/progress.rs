@@ -23,3 +23,15 @@ pub(super) fn steps(output: &Output, length: usize) -> ProgressBar {
 pub(super) fn cases(output: &Output, length: usize) -> ProgressBar {
     bar(output, length as u64, "checking {bar:30} {pos}/{len} {msg}")
 }
+
+/// A step of a picture is done. The bar goes with the last one, and comes back with the next picture's first.
+pub(super) fn step(bar: &ProgressBar, done: usize, count: usize) {
+    if bar.is_finished() {
+        bar.reset();
+    }
+    bar.set_length(count as u64);
+    bar.set_position(done as u64);
+    if done >= count {
+        bar.finish_and_clear();
+    }
+}
