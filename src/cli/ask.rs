@@ -38,29 +38,30 @@ pub(super) struct AskArguments {
     #[arg(long, default_value_t = 1, value_name = "N")]
     beams: usize,
     /// The same seed and options give the same words.
-    #[arg(long, default_value_t = 42)]
+    #[arg(long, default_value_t = 42, value_name = "N")]
     seed: u64,
-    /// The sentence before the conversation, instead of the official one.
-    #[arg(long, value_name = "TEXT")]
+    /// The sentence that tells the model who it is, instead of the official one.
+    #[arg(long, value_name = "SENTENCE")]
     system: Option<String>,
 }
 
 /// How words are chosen; shared by all commands that write.
 #[derive(Args)]
+#[command(next_help_heading = "Words")]
 pub(super) struct WordArguments {
-    /// Tokens to write at most [default: 256; for a document 1024].
+    /// Tokens (about four letters each) to write at most [default: 256; for a document 1024].
     #[arg(long, value_name = "N")]
     max_tokens: Option<usize>,
-    /// Temperature of the draws; 0 takes the most probable token.
+    /// How freely words are drawn (temperature): 0 always takes the most probable, 1 draws as the model was trained.
     #[arg(long, default_value_t = 0.0, value_name = "T")]
     temp: f32,
-    /// Draw from the fewest tokens that have this probability together.
+    /// Draw only from the fewest tokens that have this probability together, from 0 to 1.
     #[arg(long, default_value_t = 1.0, value_name = "P")]
     top_p: f32,
-    /// Draw from the K most probable tokens; 0: from all.
+    /// Draw only from the K most probable tokens; 0 means all.
     #[arg(long, default_value_t = 0, value_name = "K")]
     top_k: usize,
-    /// A text that ends the answer; may be given several times.
+    /// A text that ends the writing where it comes; may be given several times.
     #[arg(long, value_name = "TEXT")]
     stop: Vec<String>,
 }

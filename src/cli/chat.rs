@@ -49,10 +49,10 @@ pub(super) struct ChatArguments {
     #[command(flatten)]
     draw: DrawArguments,
     /// The same seed and options give the same words and pictures.
-    #[arg(long, default_value_t = 42)]
+    #[arg(long, default_value_t = 42, value_name = "N")]
     seed: u64,
-    /// The sentence before the conversation, instead of the official one.
-    #[arg(long, value_name = "TEXT")]
+    /// The sentence that tells the model who it is, instead of the official one.
+    #[arg(long, value_name = "SENTENCE")]
     system: Option<String>,
 }
 

@@ -12,14 +12,15 @@ use clap::{Args, ValueEnum};
 use std::path::{Path, PathBuf};
 
 #[derive(Args)]
+#[command(next_help_heading = "Device")]
 pub(super) struct DeviceArguments {
-    /// Part of the adapter's name, such as "nvidia", "intel" or "llvmpipe" [env: DREAMLLM_ADAPTER].
+    /// The GPU to use: part of its name, such as "nvidia", "intel" or "llvmpipe" [env: DREAMLLM_ADAPTER].
     #[arg(long, global = true, value_name = "NAME")]
     adapter: Option<String>,
-    /// Format of the large weights on the device.
+    /// Format of the large weights on the device; f32 is exact, the others take less memory.
     #[arg(long, global = true, value_enum, default_value_t = Format::F32, value_name = "FORMAT")]
     weights: Format,
-    /// Behave as a device that binds at most so much at once, such as 128MiB.
+    /// Behave as a device that binds at most so much at once: a number of bytes, KiB, MiB or GiB, such as 128MiB.
     #[arg(long, global = true, value_name = "BYTES", value_parser = parse_bytes)]
     max_binding: Option<u64>,
     /// Behave as a device without f16 arithmetic.

@@ -41,7 +41,7 @@ pub(super) struct DreamArguments {
     #[command(flatten)]
     draw: DrawArguments,
     /// The same seed and options give the same picture.
-    #[arg(long, default_value_t = 42)]
+    #[arg(long, default_value_t = 42, value_name = "N")]
     seed: u64,
     /// Pictures to draw at once; their seeds count up.
     #[arg(long, default_value_t = 1, value_name = "N")]
@@ -49,10 +49,10 @@ pub(super) struct DreamArguments {
     /// Start from this picture instead of noise alone.
     #[arg(long, value_name = "FILE")]
     init: Option<PathBuf>,
-    /// How much of it is replaced, above 0, up to 1 [default: 0.75; with a mask 1].
-    #[arg(long, requires = "init")]
+    /// How much of that picture is replaced, above 0, up to 1 [default: 0.75; with a mask 1].
+    #[arg(long, requires = "init", value_name = "SHARE")]
     strength: Option<f64>,
-    /// Draw only where this picture, of the same size as that of --init, is white.
+    /// Draw only where this picture is white; it must have the size of the one given to --init.
     #[arg(long, value_name = "FILE", requires = "init")]
     mask: Option<PathBuf>,
     /// Write what the picture would be, beside it, after every N steps.
