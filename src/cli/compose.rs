@@ -59,6 +59,9 @@ pub(super) struct ComposeArguments {
 impl ComposeArguments {
     pub async fn run(&self, device: &device::DeviceArguments, output: &Output) -> Result<ExitCode> {
         let words = self.words.options(TOKENS, self.seed, self.system.clone())?;
+        if self.every == Some(0) {
+            return Err(Error::Input("--every must be at least 1".into()));
+        }
         let given = self.given.as_deref().map(read).transpose()?.unwrap_or_default();
         let folder = CheckpointFolder::open(&self.model)?;
         let side = preflight::resolution(&folder);

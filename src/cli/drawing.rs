@@ -54,7 +54,9 @@ impl DrawArguments {
             false => Err(Error::Input(format!("--{name} must be a number, not {value}"))),
         };
         finite("cfg-scale", f64::from(self.cfg_scale))?;
-        finite("guidance-rescale", f64::from(self.guidance_rescale))?;
+        if !(0.0..=1.0).contains(&self.guidance_rescale) {
+            return Err(Error::Input(format!("--guidance-rescale must be 0 to 1, not {}", self.guidance_rescale)));
+        }
         finite("eta", self.eta)?;
         self.vae_tiling.map(Tiling::of_side).transpose().map(|_| ())
     }

@@ -17,6 +17,9 @@ use clap::Args;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+/// More would fit no device, and each is a file to check.
+const MOST_PICTURES: usize = 1000;
+
 const EXAMPLES: &str = "\
 Examples:
   dreamllm dream \"A photo of a dog.\" -m CHECKPOINT -o dog.png
@@ -110,8 +113,11 @@ impl DreamArguments {
 
     fn check(&self) -> Result<()> {
         self.draw.check()?;
-        if self.batch == 0 || self.preview == Some(0) {
-            return Err(Error::Input("--batch and --preview must be at least 1".into()));
+        if self.preview == Some(0) {
+            return Err(Error::Input("--preview must be at least 1".into()));
+        }
+        if !(1..=MOST_PICTURES).contains(&self.batch) {
+            return Err(Error::Input(format!("--batch must be 1 to {MOST_PICTURES}, not {}", self.batch)));
         }
         (0..self.batch).try_for_each(|i| device::check_output(&self.file(i)))?;
         self.save_condition.iter().try_for_each(|file| device::check_output(file))
