@@ -64,7 +64,8 @@ async fn run() -> Result<()> {
 
     // The pipeline does the same, with both branches in one batch.
     let kind = SamplerKind::Ddim;
-    let options = DrawOptions { steps: STEPS, cfg_scale: SCALE, sampler: kind, width: 32, height: 32, ..Default::default() };
+    let options =
+        DrawOptions { steps: STEPS, cfg_scale: SCALE, sampler: kind, width: 32, height: 32, ..Default::default() };
     let mut noise = BatchNoise::new(NoiseSource::Philox, 42, 1);
     let same = sample(&model, &wanted, Some(&nothing), &options, None, &mut noise, async |_| Ok(())).await?;
     assert!(difference(&same, &x).await? < 1e-3);

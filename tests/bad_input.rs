@@ -350,7 +350,9 @@ fn a_conversation_goes_on_after_wrong_commands() {
     assert!(out.status.success(), "{said}");
     let errors: Vec<&str> = said.lines().collect();
     assert!(errors.len() == 10 && errors.iter().all(|line| line.starts_with("error: ")), "{said}");
-    for (error, piece) in errors.iter().zip(["/fly", "/image needs", "/no/such.png", "folder", "/save needs", "kept.png"]) {
+    for (error, piece) in
+        errors.iter().zip(["/fly", "/image needs", "/no/such.png", "folder", "/save needs", "kept.png"])
+    {
         assert!(error.contains(piece), "{error} has no {piece}");
     }
     assert_eq!(bench.files(), before);

@@ -46,7 +46,8 @@ fn every_command_has_an_example_that_parses() {
         for line in examples {
             // What stands before a pipe or behind a redirection is the shell's.
             let own = &line[line.find("dreamllm").unwrap_or(0)..];
-            let own = own.split([" > ", " && "].iter().find(|mark| own.contains(**mark)).copied().unwrap_or("\0")).next();
+            let own =
+                own.split([" > ", " && "].iter().find(|mark| own.contains(**mark)).copied().unwrap_or("\0")).next();
             if let Err(error) = Arguments::try_parse_from(words(own.unwrap_or_default())) {
                 let help = error.kind() == clap::error::ErrorKind::DisplayHelp;
                 assert!(help, "{way}: {line}: {error}");

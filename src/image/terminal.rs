@@ -108,7 +108,8 @@ fn sixel(image: &RgbImage) -> String {
 
 /// One colour's places in a band: a character a column, whose bits are the rows; runs as `!count`.
 fn band_of(out: &mut String, band: &[usize], width: usize, code: usize) {
-    let bits = |x: usize| (band.iter().skip(x).step_by(width).enumerate()).map(|(y, &c)| u8::from(c == code) << y).sum::<u8>();
+    let bits =
+        |x: usize| (band.iter().skip(x).step_by(width).enumerate()).map(|(y, &c)| u8::from(c == code) << y).sum::<u8>();
     let mut x = 0;
     while x < width {
         let here = bits(x);

@@ -99,11 +99,7 @@ impl<'a> Writer<'a> {
     }
 
     /// Writes and draws to the end.
-    async fn write(
-        &mut self,
-        painter: &Painter<'_>,
-        on_event: &mut impl FnMut(Event<'_>) -> Result<()>,
-    ) -> Result<()> {
+    async fn write(&mut self, painter: &Painter<'_>, on_event: &mut impl FnMut(Event<'_>) -> Result<()>) -> Result<()> {
         loop {
             let mut text = String::new();
             let wants_picture = self.paragraph(&mut text, on_event).await;

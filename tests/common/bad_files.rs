@@ -215,8 +215,7 @@ fn entries(files: &[(&str, &[u8])]) -> Vec<u8> {
         let crc = crc32(content).to_le_bytes();
         let name_length = (name.len() as u16).to_le_bytes();
         // Version, flags, method 0, time and date, check sum, both lengths, the name's length, no extra field.
-        let common =
-            [&[20, 0, 0, 0, 0, 0, 0, 0, 0, 0][..], &crc, &length, &length, &name_length, &[0; 2]].concat();
+        let common = [&[20, 0, 0, 0, 0, 0, 0, 0, 0, 0][..], &crc, &length, &length, &name_length, &[0; 2]].concat();
         zip.extend([b"PK\x03\x04", &common[..], name.as_bytes(), content].concat());
         directory.extend([b"PK\x01\x02\x14\0", &common[..], &[0; 10], &place, name.as_bytes()].concat());
     }
