@@ -191,6 +191,32 @@ fn an_interrupt_leaves_no_half_file() {
 }
 
 #[test]
+#[cfg(unix)]
+fn an_interrupted_document_is_kept() {
+    use std::io::{BufRead, BufReader};
+    let folder = tempfile::tempdir().unwrap();
+    let made = folder.path().join("made");
+    let tiny = tiny();
+    let arguments = ["compose", "Winter", "-m", path(&tiny), "-o", path(&made), "--steps", "2", "--every", "4"];
+    let mut command = dreamllm(&arguments);
+    command.args(["--pictures", "1000"]).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    // After the first picture; the second one is on its way.
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
+    assert!(lines.any(|line| line.contains("[picture, 32 x 32]")));
+    Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    assert!(lines.last().unwrap().ends_with("document.html"));
+    let out = child.wait_with_output().unwrap();
+    let said = text(&out.stderr);
+    assert_eq!(out.status.code(), Some(130), "{said}");
+    assert!(said.contains("interrupted; the document up to here was written to"), "{said}");
+    let markdown = std::fs::read_to_string(made.join("document.md")).unwrap();
+    assert!(markdown.starts_with("# Winter\n") && markdown.contains("![](picture-1.png)"), "{markdown}");
+    let pictures = markdown.matches("![]").count();
+    assert!(made.join(format!("picture-{pictures}.png")).exists() && made.join("document.html").exists());
+}
+
+#[test]
 fn verify_reports_a_wrong_weight() {
     // A checkpoint whose recorded tensors do not belong to its weights must fail, with exit code 1.
     let folder = tempfile::tempdir().unwrap();

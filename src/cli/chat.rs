@@ -46,14 +46,14 @@ pub(super) struct ChatArguments {
     no_dream: bool,
     #[command(flatten)]
     words: WordArguments,
-    #[command(flatten)]
-    draw: DrawArguments,
     /// The same seed and options give the same words and pictures.
     #[arg(long, default_value_t = 42, value_name = "N")]
     seed: u64,
     /// The sentence that tells the model who it is, instead of the official one.
     #[arg(long, value_name = "SENTENCE")]
     system: Option<String>,
+    #[command(flatten)]
+    draw: DrawArguments,
 }
 
 /// What a line asks for.

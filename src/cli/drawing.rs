@@ -12,9 +12,9 @@ use clap::Args;
 #[command(next_help_heading = "Drawing")]
 pub(super) struct DrawArguments {
     /// What the picture should not show, in words.
-    #[arg(short, long, default_value = "", value_name = "TEXT")]
+    #[arg(short, long, default_value = "", hide_default_value = true, value_name = "TEXT")]
     pub negative_prompt: String,
-    /// Denoising steps, 1 to as many as the checkpoint was trained with (1000); more take longer, and fewer than 20 show.
+    /// Denoising steps, 1 to as many as the checkpoint was trained with (1000); more take longer, below 20 the picture suffers.
     #[arg(long, default_value_t = 50, value_name = "N")]
     steps: usize,
     /// How closely the picture follows the words (guidance): 5 to 10 is usual, 1 and below turn it off.

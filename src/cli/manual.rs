@@ -21,7 +21,7 @@ Examples:
 #[derive(Args)]
 #[command(after_help = COMPLETION_EXAMPLES)]
 pub(super) struct CompletionArguments {
-    /// The shell.
+    /// The shell that will read the script.
     shell: Shell,
 }
 
