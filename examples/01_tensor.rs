@@ -1,4 +1,4 @@
-//! 1 of 4 · Tensors: numbers on the GPU, ops on them, and the way back.
+//! 1 of 7 · Tensors: numbers on the GPU, ops on them, and the way back.
 //!
 //! `cargo run --example 01_tensor`
 

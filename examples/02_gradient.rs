@@ -1,4 +1,4 @@
-//! 2 of 4 · Gradients: a straight line is fitted to points by gradient descent.
+//! 2 of 7 · Gradients: a straight line is fitted to points by gradient descent.
 //!
 //! `cargo run --example 02_gradient`
 

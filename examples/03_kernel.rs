@@ -1,4 +1,4 @@
-//! 3 of 4 · Kernels: a shader of your own, `03_kernel.wgsl`, as an op on tensors.
+//! 3 of 7 · Kernels: a shader of your own, `03_kernel.wgsl`, as an op on tensors.
 //!
 //! `cargo run --example 03_kernel`
 

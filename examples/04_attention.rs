@@ -1,4 +1,4 @@
-//! 4 of 4 · Attention: every query takes a weighted mean of the values, and the weights tell how well its key fits.
+//! 4 of 7 · Attention: every query takes a weighted mean of the values, and the weights tell how well its key fits.
 //!
 //! `cargo run --example 04_attention`
 

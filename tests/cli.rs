@@ -175,105 +175,6 @@ fn a_run_can_be_recorded_and_profiled() {
 }
 
 #[test]
-fn bad_input_is_one_clear_line() {
-    let folder = tempfile::tempdir().unwrap();
-    let file = |name: &str, bytes: &[u8]| {
-        let path = folder.path().join(name);
-        std::fs::write(&path, bytes).unwrap();
-        path
-    };
-    let kept = file("kept.png", b"an existing file");
-    let not_an_image = file("not-an-image.png", b"hello");
-    let empty = file("empty.jpg", b"");
-    let broken = folder.path().join("broken");
-    std::fs::create_dir(&broken).unwrap();
-    std::fs::write(broken.join("config.json"), "{").unwrap();
-    let dead_link = file("dead.md", b"# A\n\n![](gone.png)\n");
-    let tiny = tiny();
-    let inside = |name: &str| path(&tiny.join(name)).to_string();
-    let (real, mask) = (inside("reference/images/rgb_97x61.png"), inside("reference/images/rgb_5x7.png"));
-    let (weights, made) = (inside("model.safetensors"), path(&folder.path().join("made")).to_string());
-    let (model, kept_path, folder_path) = (path(&tiny), path(&kept), path(folder.path()));
-    let cases: Vec<(Vec<&str>, &str)> = vec![
-        (vec!["dream", "a dog", "-m", "/no/such/folder", "-o", kept_path], "/no/such/folder"),
-        (vec!["dream", "a dog", "-m", folder_path, "-o", kept_path], "config.json"),
-        (vec!["dream", "a dog", "-m", path(&broken), "-o", kept_path], "config.json"),
-        (vec!["dream", "a dog", "-m", path(&kept), "-o", kept_path], "kept.png"),
-        (vec!["dream", "a dog", "-m", model, "-o", folder_path], "folder"),
-        (vec!["dream", "a dog", "-m", model, "-o", "/no/such/folder/a.png"], "/no/such/folder"),
-        (vec!["dream", "a dog", "-m", model, "-o", kept_path, "--steps", "0"], "steps"),
-        (vec!["dream", "a dog", "-m", model, "-o", kept_path, "--steps", "1001"], "steps"),
-        (vec!["dream", "a dog", "-m", model, "-o", kept_path, "-W", "33"], "multiples of 8"),
-        (vec!["dream", "a dog", "-m", model, "-o", kept_path, "-H", "0"], "multiples of 8"),
-        (vec!["dream", "a dog", "-m", model, "-o", kept_path, "--cfg-scale", "NaN"], "cfg-scale"),
-        (vec!["dream", "an <image> of a dog", "-m", model, "-o", kept_path], "image"),
-        (vec!["dream", "a dog", "-m", model, "-o", kept_path, "--adapter", "no-such-gpu"], "no-such-gpu"),
-        (vec!["dream", "a dog", "-m", model, "-o", kept_path, "--max-binding", "16"], "max-binding"),
-        (vec!["dream", "a dog", "-m", model, "-o", kept_path, "--image", path(&not_an_image)], "not-an-image.png"),
-        (vec!["dream", "<image><image>", "-m", model, "-o", kept_path, "--image", &real], "2 images, but 1"),
-        (vec!["dream", "a dog", "-m", model, "-o", kept_path, "--batch", "0"], "batch"),
-        (vec!["dream", "a dog", "-m", model, "-o", kept_path, "--preview", "0"], "preview"),
-        (vec!["dream", "a dog", "-m", model, "-o", kept_path, "--init", &real, "--strength", "0"], "strength"),
-        (vec!["dream", "a dog", "-m", model, "-o", kept_path, "--init", &real, "--strength", "NaN"], "strength"),
-        (vec!["dream", "a dog", "-m", model, "-o", kept_path, "--init", &real, "--mask", &mask], "mask"),
-        (vec!["dream", "a dog", "-m", model, "-o", kept_path, "--init", "/no/such.png"], "/no/such.png"),
-        (vec!["dream", "a dog", "-m", model, "-o", kept_path, "--vae-tiling", "1"], "tile"),
-        (vec!["dream", "a dog", "-m", model, "-o", kept_path, "--save-condition", "/no/folder/c"], "/no/folder"),
-        (vec!["dream", "-m", model, "-o", kept_path, "--load-condition", kept_path], "kept.png"),
-        (vec!["dream", "-m", model, "-o", kept_path, "--load-condition", &weights], "--save-condition"),
-        (vec!["ask", "what?", "-m", model, "--temp=-1"], "temperature"),
-        (vec!["ask", "what?", "-m", model, "--temp", "NaN"], "temperature"),
-        (vec!["ask", "what?", "-m", model, "--top-p", "2"], "top-p"),
-        (vec!["ask", "what?", "-m", model, "--beams", "300"], "300"),
-        (vec!["ask", "what?", "-m", model, "--beams", "2", "--temp", "1"], "temperature"),
-        (vec!["ask", "what?", "-m", model, "--stop", ""], "stop"),
-        (vec!["compose", "a dog", "-m", model, "-o", kept_path], "kept.png"),
-        (vec!["compose", "a dog", "-m", model, "-o", &made, "--continue", "/no/such.md"], "/no/such.md"),
-        (vec!["compose", "a dog", "-m", model, "-o", &made, "--continue", path(&dead_link)], "gone.png"),
-        (vec!["ask", "what?", "--image", "/no/such.png", "-m", model], "/no/such.png"),
-        (vec!["ask", "what?", "--image", path(&not_an_image), "-m", model], "not-an-image.png"),
-        (vec!["ask", "what?", "--image", path(&empty), "-m", model], "empty.jpg"),
-        (vec!["ask", "what?", "--image", folder_path, "-m", model], folder_path),
-        (vec!["ask", "what about <image>?", "-m", model], "image"),
-        (vec!["verify", folder_path], "reference"),
-        (vec!["doctor", "--filter", "no-such-op"], "no-such-op"),
-        (vec!["doctor", "--filter", "fill", "--profile"], "--profile"),
-        (vec!["doctor", "--filter", "fill", "--adapter", "no-such-gpu"], "no-such-gpu"),
-        (vec!["bench", "ops", "--filter", "no-such-op"], "no-such-op"),
-        (vec!["bench", "ops", "--record", kept_path], "--record"),
-    ];
-    for (arguments, word) in cases {
-        let out = run(&arguments);
-        let said = text(&out.stderr);
-        let errors: Vec<&str> = said.lines().filter(|line| line.starts_with("error")).collect();
-        assert_eq!(out.status.code(), Some(1), "{arguments:?}: {said}");
-        assert_eq!(errors.len(), 1, "{arguments:?}: {said}");
-        assert!(errors[0].contains(word), "{arguments:?}: {said}");
-        assert!(!said.contains("panicked"), "{arguments:?}: {said}");
-        assert_eq!(std::fs::read(&kept).unwrap(), b"an existing file", "{arguments:?}");
-    }
-    let wrong = [
-        vec!["dream"],
-        vec!["dream", "-m", model],
-        vec!["dream", "x", "-m", model, "--sampler", "best"],
-        vec!["dream", "x", "-m", model, "--spacing", "wide"],
-        vec!["dream", "x", "-m", model, "--mask", "a.png"],
-        vec!["dream", "x", "-m", model, "--load-condition", "c"],
-        vec!["compose", "x", "-m", model],
-        vec!["fly"],
-        vec!["bench"],
-        vec!["bench", "ops", "--seconds", "0"],
-    ];
-    for wrong in wrong {
-        let out = run(&wrong);
-        assert_eq!(out.status.code(), Some(2), "{wrong:?}");
-        // A verb without its sub-command shows its help.
-        let said = text(&out.stderr);
-        assert!(said.starts_with("error:") || said.contains("\nUsage: "), "{wrong:?}: {said}");
-    }
-}
-
-#[test]
 #[cfg(unix)]
 fn an_interrupt_leaves_no_half_file() {
     let folder = tempfile::tempdir().unwrap();
@@ -287,6 +188,32 @@ fn an_interrupt_leaves_no_half_file() {
     let code = child.wait().unwrap().code();
     assert_eq!(code, Some(130));
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+}
+
+#[test]
+#[cfg(unix)]
+fn an_interrupted_document_is_kept() {
+    use std::io::{BufRead, BufReader};
+    let folder = tempfile::tempdir().unwrap();
+    let made = folder.path().join("made");
+    let tiny = tiny();
+    let arguments = ["compose", "Winter", "-m", path(&tiny), "-o", path(&made), "--steps", "2", "--every", "4"];
+    let mut command = dreamllm(&arguments);
+    command.args(["--pictures", "1000"]).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    // After the first picture; the second one is on its way.
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
+    assert!(lines.any(|line| line.contains("[picture, 32 x 32]")));
+    Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    assert!(lines.last().unwrap().ends_with("document.html"));
+    let out = child.wait_with_output().unwrap();
+    let said = text(&out.stderr);
+    assert_eq!(out.status.code(), Some(130), "{said}");
+    assert!(said.contains("interrupted; the document up to here was written to"), "{said}");
+    let markdown = std::fs::read_to_string(made.join("document.md")).unwrap();
+    assert!(markdown.starts_with("# Winter\n") && markdown.contains("![](picture-1.png)"), "{markdown}");
+    let pictures = markdown.matches("![]").count();
+    assert!(made.join(format!("picture-{pictures}.png")).exists() && made.join("document.html").exists());
 }
 
 #[test]

@@ -334,8 +334,51 @@ fn document(model: &DreamLlm, given: &[Part], options: &ComposeOptions) -> Resul
         }
         Ok(())
     };
-    let document = block_on(compose(model, "Write about winter.", given, options, on_event))?;
-    Ok((document, streamed))
+    let composed = block_on(compose(model, "Write about winter.", given, options, on_event))?;
+    assert!(composed.complete);
+    Ok((composed.document, streamed))
+}
+
+#[test]
+fn a_cancelled_document_keeps_what_is_there() {
+    let model = model();
+    let options = ComposeOptions {
+        words: AnswerOptions { max_tokens: 15, ..AnswerOptions::default() },
+        draw: small(3),
+        most_pictures: 2,
+        every: Some(5),
+        ..ComposeOptions::default()
+    };
+    let whole = document(&model, &[], &options).unwrap().0;
+    // Stopped in the second picture, then within the words behind the first one.
+    let mut pictures = 0;
+    let in_picture = |event: Event<'_>| {
+        pictures += usize::from(matches!(event, Event::Picture(_)));
+        if pictures == 1 && matches!(event, Event::Step(2, _)) { Err(Error::Cancelled) } else { Ok(()) }
+    };
+    let stopped = block_on(compose(&model, "Write about winter.", &[], &options, in_picture)).unwrap();
+    assert!(!stopped.complete);
+    assert_eq!(stopped.document.parts, whole.parts[..3]);
+    let mut texts = None;
+    let in_words = |event: Event<'_>| {
+        match event {
+            Event::Picture(_) => texts = Some(0),
+            Event::Text(_) => texts = texts.map(|n| n + 1),
+            Event::Step(..) => (),
+        }
+        if texts == Some(3) { Err(Error::Cancelled) } else { Ok(()) }
+    };
+    let stopped = block_on(compose(&model, "Write about winter.", &[], &options, in_words)).unwrap();
+    assert!(!stopped.complete && stopped.document.parts.len() == 3);
+    assert_eq!(stopped.document.parts[..2], whole.parts[..2]);
+    let text = |document: &Document| match &document.parts[2] {
+        Part::Text(text) => text.clone(),
+        Part::Picture(_) => panic!("a picture too many"),
+    };
+    assert!(!text(&stopped.document).is_empty() && text(&whole).starts_with(&text(&stopped.document)));
+    // Any other error is one.
+    let failing = |_: Event<'_>| Err(Error::Input("enough".into()));
+    assert!(block_on(compose(&model, "Write about winter.", &[], &options, failing)).is_err());
 }
 
 #[test]

@@ -4,7 +4,9 @@ use super::{Output, check_interrupt, device};
 use crate::image::load;
 use crate::models::answer::{Answer, AnswerOptions, Ending, answer};
 use crate::models::dreamllm::LoadOptions;
+use crate::models::preflight;
 use crate::ops::sample::Sampling;
+use crate::weights::CheckpointFolder;
 use crate::{Error, Result};
 use clap::Args;
 use std::io::Write;
@@ -13,7 +15,14 @@ use std::path::PathBuf;
 /// Tokens of an answer, unless the arguments say otherwise.
 const TOKENS: usize = 256;
 
+const EXAMPLES: &str = "\
+Examples:
+  dreamllm ask \"What is on the sofa?\" --image room.jpg -m CHECKPOINT
+  dreamllm ask \"What changed from <image> to <image>?\" --image a.png --image b.png -m CHECKPOINT --beams 5
+  dreamllm ask \"Tell a story.\" -m CHECKPOINT --temp 0.8 --top-p 0.95 --max-tokens 500";
+
 #[derive(Args)]
+#[command(after_help = EXAMPLES)]
 pub(super) struct AskArguments {
     /// The question; an <image> in it is the place of a picture, which otherwise stands in front.
     question: String,
@@ -29,29 +38,30 @@ pub(super) struct AskArguments {
     #[arg(long, default_value_t = 1, value_name = "N")]
     beams: usize,
     /// The same seed and options give the same words.
-    #[arg(long, default_value_t = 42)]
+    #[arg(long, default_value_t = 42, value_name = "N")]
     seed: u64,
-    /// The sentence before the conversation, instead of the official one.
-    #[arg(long, value_name = "TEXT")]
+    /// The sentence that tells the model who it is, instead of the official one.
+    #[arg(long, value_name = "SENTENCE")]
     system: Option<String>,
 }
 
 /// How words are chosen; shared by all commands that write.
 #[derive(Args)]
+#[command(next_help_heading = "Words")]
 pub(super) struct WordArguments {
-    /// Tokens to write at most [default: 256; for a document 1024].
+    /// Tokens (about four letters each) to write at most [default: 256; for a document 1024].
     #[arg(long, value_name = "N")]
     max_tokens: Option<usize>,
-    /// Temperature of the draws; 0 takes the most probable token.
+    /// How freely words are drawn (temperature): 0 always takes the most probable, 1 draws as the model was trained.
     #[arg(long, default_value_t = 0.0, value_name = "T")]
     temp: f32,
-    /// Draw from the fewest tokens that have this probability together.
+    /// Draw only from the fewest tokens that have this probability together, from 0 to 1.
     #[arg(long, default_value_t = 1.0, value_name = "P")]
     top_p: f32,
-    /// Draw from the K most probable tokens; 0: from all.
+    /// Draw only from the K most probable tokens; 0 means all.
     #[arg(long, default_value_t = 0, value_name = "K")]
     top_k: usize,
-    /// A text that ends the answer; may be given several times.
+    /// A text that ends the writing where it comes; may be given several times.
     #[arg(long, value_name = "TEXT")]
     stop: Vec<String>,
 }
@@ -78,9 +88,12 @@ impl AskArguments {
             AnswerOptions { beams: self.beams, ..self.words.options(TOKENS, self.seed, self.system.clone())? };
         options.check()?;
         let images = self.image.iter().map(load).collect::<Result<Vec<_>>>()?;
+        let folder = CheckpointFolder::open(&self.model)?;
+        let prompt = options.chat().ask(images.len(), &self.question).prompt();
+        preflight::check_prompt(&folder, &prompt, images.len(), 1)?;
         let gpu = device.open(output).await?;
         let parts = LoadOptions { format: device.format(), vision: !images.is_empty(), diffusion: false, ..Default::default() };
-        let model = device::load(&self.model, &gpu, parts, output)?;
+        let model = device::load(&folder, &gpu, parts, output)?;
         // JSON is printed at the end.
         let on_text = |text: &str| {
             check_interrupt()?;

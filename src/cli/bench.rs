@@ -7,6 +7,7 @@ use clap::{Args, Subcommand};
 use std::time::Duration;
 
 #[derive(Args)]
+#[command(after_help = EXAMPLES)]
 pub(super) struct BenchArguments {
     #[command(subcommand)]
     what: What,
@@ -18,12 +19,18 @@ enum What {
     Ops(OpsArguments),
 }
 
+const EXAMPLES: &str = "\
+Examples:
+  dreamllm bench ops
+  dreamllm bench ops --filter conv2d --seconds 2 --json";
+
 #[derive(Args)]
+#[command(after_help = EXAMPLES)]
 struct OpsArguments {
     /// Only cases whose op or label contains this.
     #[arg(long, default_value = "", hide_default_value = true, value_name = "NAME")]
     filter: String,
-    /// Seconds for one measurement, after its warm-up.
+    /// Seconds for one measurement, after its warm-up, up to 3600.
     #[arg(long, default_value_t = 0.5, value_name = "SECONDS", value_parser = positive)]
     seconds: f64,
 }

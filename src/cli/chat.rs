@@ -2,27 +2,41 @@
 
 use super::ask::WordArguments;
 use super::drawing::DrawArguments;
+use super::line_editor::LineEditor;
 use super::{Output, ask, check_interrupt, device, progress, take_interrupt};
 use crate::diffusion::pipeline::DrawOptions;
 use crate::image::{load, replace_file, write_png};
 use crate::interleaved::Conversation;
 use crate::models::dreamllm::LoadOptions;
+use crate::models::preflight;
+use crate::weights::CheckpointFolder;
 use crate::{Error, Result};
 use clap::Args;
-use rustyline::DefaultEditor;
-use rustyline::error::ReadlineError;
 use std::path::{Path, PathBuf};
 
 /// Tokens of an answer, unless the arguments say otherwise.
 const TOKENS: usize = 256;
 
-const HELP: &str = "/image FILE   show a picture with the next question
-/dream [TEXT] draw a picture of the conversation, or of TEXT in it
-/save FOLDER  write the conversation as Markdown, with its pictures
-/reset        forget everything
-/quit         leave (also Ctrl-D)";
+const HELP: &str = "\
+/image FILE    show the model a picture, with the next question; several are shown together
+/dream [TEXT]  draw a picture of the conversation, or of TEXT in it; it is kept as dream-N.png
+/save FOLDER   write the conversation as FOLDER/conversation.md, with its pictures
+/reset         forget everything that was said and shown
+/help          this list
+/quit          leave (also Ctrl-D)
+Everything else is said to the model. Ctrl-C ends an answer or a picture early.";
+
+const EXAMPLES: &str = "\
+Examples:
+  dreamllm chat -m CHECKPOINT
+  dreamllm chat -m CHECKPOINT --temp 0.7 --top-p 0.9 --steps 30
+  echo \"What is a dog?\" | dreamllm chat -m CHECKPOINT --no-dream -q
+
+In the conversation, /help lists the commands: /image FILE, /dream [TEXT], /save FOLDER, /reset, /quit.
+Lines typed at a terminal are kept in ~/.local/state/dreamllm/chat_history, for the arrow keys.";
 
 #[derive(Args)]
+#[command(after_help = EXAMPLES)]
 pub(super) struct ChatArguments {
     /// The checkpoint's folder.
     #[arg(short, long, value_name = "CHECKPOINT")]
@@ -32,14 +46,14 @@ pub(super) struct ChatArguments {
     no_dream: bool,
     #[command(flatten)]
     words: WordArguments,
+    /// The same seed and options give the same words and pictures.
+    #[arg(long, default_value_t = 42, value_name = "N")]
+    seed: u64,
+    /// The sentence that tells the model who it is, instead of the official one.
+    #[arg(long, value_name = "SENTENCE")]
+    system: Option<String>,
     #[command(flatten)]
     draw: DrawArguments,
-    /// The same seed and options give the same words and pictures.
-    #[arg(long, default_value_t = 42)]
-    seed: u64,
-    /// The sentence before the conversation, instead of the official one.
-    #[arg(long, value_name = "TEXT")]
-    system: Option<String>,
 }
 
 /// What a line asks for.
@@ -80,23 +94,17 @@ impl Line<'_> {
 impl ChatArguments {
     pub async fn run(&self, device: &device::DeviceArguments, output: &Output) -> Result<()> {
         let options = self.words.options(TOKENS, self.seed, self.system.clone())?;
-        self.draw.check()?;
+        let folder = CheckpointFolder::open(&self.model)?;
+        let side = preflight::resolution(&folder);
+        let draw = self.draw.options([side, side], self.seed, 1)?;
+        preflight::check_drawing(&folder, &draw)?;
         let gpu = device.open(output).await?;
         let parts = LoadOptions { format: device.format(), vision: true, diffusion: !self.no_dream, ..Default::default() };
-        let model = device::load(&self.model, &gpu, parts, output)?;
-        let side = model.diffusion.as_ref().map_or(512, |diffusion| diffusion.resolution);
-        let draw = self.draw.options([side, side], self.seed, 1)?;
+        let model = device::load(&folder, &gpu, parts, output)?;
         let mut conversation = Conversation::new(&model, options)?;
         output.say("/help lists the commands");
-        let mut editor = DefaultEditor::new().map_err(|e| Error::Input(format!("the terminal: {e}")))?;
-        loop {
-            let line = match editor.readline("> ") {
-                Ok(line) => line,
-                Err(ReadlineError::Interrupted) => continue,
-                Err(ReadlineError::Eof) => break,
-                Err(e) => return Err(Error::Input(format!("the terminal: {e}"))),
-            };
-            let _ = editor.add_history_entry(&line); // a line that is not kept is no loss
+        let mut lines = LineEditor::new()?;
+        while let Some(line) = lines.next()? {
             // What goes wrong in a turn is told, and the conversation goes on.
             let turn = match Line::of(&line) {
                 Ok(Line::Quit) => break,
@@ -151,8 +159,7 @@ impl ChatArguments {
     ) -> Result<()> {
         let bar = progress::steps(output, draw.steps);
         let on_step = |done: usize, count: usize| {
-            bar.set_length(count as u64);
-            bar.set_position(done as u64);
+            progress::step(&bar, done, count);
             check_interrupt()
         };
         let picture = conversation.dream(words, draw, &self.draw.negative_prompt, on_step).await?;
@@ -161,7 +168,7 @@ impl ChatArguments {
         let file = (1..).map(|n| PathBuf::from(format!("dream-{n}.png"))).find(free).unwrap_or_default();
         write_png(&file, &picture, &[])?;
         say!("{}", file.display());
-        Ok(())
+        output.show(&picture)
     }
 }
 

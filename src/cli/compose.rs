@@ -5,16 +5,27 @@ use super::drawing::DrawArguments;
 use super::{Output, ask, check_interrupt, device, progress};
 use crate::diffusion::parameters::{Provenance, parameters};
 use crate::image::{load, replace_file, write_png};
-use crate::interleaved::{ComposeOptions, Document, Event, compose};
+use crate::interleaved::{ComposeOptions, Composed, Document, Event, compose};
 use crate::models::dreamllm::LoadOptions;
+use crate::models::preflight;
+use crate::weights::CheckpointFolder;
 use crate::{Error, Result};
 use clap::Args;
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 
 /// Tokens of text in a document, unless the arguments say otherwise.
 const TOKENS: usize = 1024;
 
+const EXAMPLES: &str = "\
+Examples:
+  dreamllm compose \"A story about winter.\" -m CHECKPOINT -o winter
+  dreamllm compose \"A story about winter.\" -m CHECKPOINT -o longer --continue winter/document.md --pictures 2
+
+Ctrl-C ends the document there: what was written so far is kept.";
+
 #[derive(Args)]
+#[command(after_help = EXAMPLES)]
 pub(super) struct ComposeArguments {
     /// What the document is about, as an instruction.
     topic: String,
@@ -35,29 +46,36 @@ pub(super) struct ComposeArguments {
     every: Option<usize>,
     #[command(flatten)]
     words: WordArguments,
+    /// The same seed and options give the same document.
+    #[arg(long, default_value_t = 42, value_name = "N")]
+    seed: u64,
+    /// The sentence that tells the model who it is, instead of the official one.
+    #[arg(long, value_name = "SENTENCE")]
+    system: Option<String>,
     #[command(flatten)]
     draw: DrawArguments,
-    /// The same seed and options give the same document.
-    #[arg(long, default_value_t = 42)]
-    seed: u64,
-    /// The sentence before the conversation, instead of the official one.
-    #[arg(long, value_name = "TEXT")]
-    system: Option<String>,
 }
 
 impl ComposeArguments {
-    pub async fn run(&self, device: &device::DeviceArguments, output: &Output) -> Result<()> {
-        self.draw.check()?;
+    pub async fn run(&self, device: &device::DeviceArguments, output: &Output) -> Result<ExitCode> {
         let words = self.words.options(TOKENS, self.seed, self.system.clone())?;
+        if self.every == Some(0) {
+            return Err(Error::Input("--every must be at least 1".into()));
+        }
         let given = self.given.as_deref().map(read).transpose()?.unwrap_or_default();
+        let folder = CheckpointFolder::open(&self.model)?;
+        let side = preflight::resolution(&folder);
+        let draw = self.draw.options([side, side], self.seed, 1)?;
+        preflight::check_drawing(&folder, &draw)?;
+        preflight::check_prompt(&folder, &words.chat().ask(0, &self.topic).prompt(), 0, 1)?;
         device::make_folder(&self.output)?;
+        device::check_output(&self.output.join("document.md"))?;
         let gpu = device.open(output).await?;
         let parts = LoadOptions { format: device.format(), vision: true, diffusion: true, ..Default::default() };
-        let model = device::load(&self.model, &gpu, parts, output)?;
-        let side = model.diffusion()?.resolution;
+        let model = device::load(&folder, &gpu, parts, output)?;
         let options = ComposeOptions {
             words,
-            draw: self.draw.options([side, side], self.seed, 1)?,
+            draw,
             negative_prompt: self.draw.negative_prompt.clone(),
             most_pictures: self.pictures,
             every: self.every,
@@ -68,18 +86,21 @@ impl ComposeArguments {
             match event {
                 Event::Text(text) if !output.json => ask::print(text),
                 Event::Step(done, count) => {
-                    bar.set_length(count as u64);
-                    bar.set_position(done as u64);
+                    progress::step(&bar, done, count);
                     Ok(())
                 }
                 Event::Picture(picture) if !output.json => {
-                    ask::print(&format!("\n[picture, {} x {}]\n", picture.width, picture.height))
+                    ask::print(&format!("\n[picture, {} x {}]\n", picture.width, picture.height))?;
+                    output.show(picture)
                 }
                 _ => Ok(()),
             }
         };
-        let document = compose(&model, &self.topic, &given.parts, &options, on_event).await?;
+        let Composed { document, complete } = compose(&model, &self.topic, &given.parts, &options, on_event).await?;
         bar.finish_and_clear();
+        if !complete && document.parts.len() == given.parts.len() {
+            return Err(Error::Cancelled); // there is nothing new to keep
+        }
         let (name, adapter) = (device::name_of(&self.model), gpu.report().name.clone());
         let from = Provenance {
             prompt: &self.topic,
@@ -92,11 +113,16 @@ impl ComposeArguments {
         let text = |i: usize| (i >= old).then(|| parameters(&options.draw, None, from, i - old));
         let files = self.write(&document, text)?;
         if output.json {
-            say!("{}", serde_json::json!({ "files": files, "pictures": document.pictures().count() }));
+            let pictures = document.pictures().count();
+            say!("{}", serde_json::json!({ "files": files, "pictures": pictures, "complete": complete }));
         } else {
             say!("\n{}", self.output.join("document.html").display());
         }
-        device.close(&gpu).await
+        if complete {
+            return device.close(&gpu).await.map(|()| ExitCode::SUCCESS);
+        }
+        note!("interrupted; the document up to here was written to {}", self.output.display());
+        Ok(ExitCode::from(130))
     }
 
     /// Writes the document; `text` tells the settings of the pictures that were drawn.

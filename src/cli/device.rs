@@ -2,6 +2,7 @@
 
 use super::{Output, progress};
 use crate::gpu::{Gpu, GpuOptions, summarise};
+use crate::image::check_writable;
 use crate::models::dreamllm::{Diffusion, DreamLlm, LoadOptions, bytes_to_load, stored_bytes, unread};
 use crate::nn::WeightFormat;
 use crate::tensor::parse_bytes;
@@ -11,14 +12,15 @@ use clap::{Args, ValueEnum};
 use std::path::{Path, PathBuf};
 
 #[derive(Args)]
+#[command(next_help_heading = "Device")]
 pub(super) struct DeviceArguments {
-    /// Part of the adapter's name, such as "nvidia", "intel" or "llvmpipe" [env: DREAMLLM_ADAPTER].
+    /// The GPU to use: part of its name, such as "nvidia", "intel" or "llvmpipe" [env: DREAMLLM_ADAPTER].
     #[arg(long, global = true, value_name = "NAME")]
     adapter: Option<String>,
-    /// Format of the large weights on the device.
+    /// Format of the large weights on the device; f32 is exact, the others take less memory.
     #[arg(long, global = true, value_enum, default_value_t = Format::F32, value_name = "FORMAT")]
     weights: Format,
-    /// Behave as a device that binds at most so much at once, such as 128MiB.
+    /// Behave as a device that binds at most so much at once: a number of bytes, KiB, MiB or GiB, such as 128MiB.
     #[arg(long, global = true, value_name = "BYTES", value_parser = parse_bytes)]
     max_binding: Option<u64>,
     /// Behave as a device without f16 arithmetic.
@@ -59,6 +61,7 @@ impl DeviceArguments {
 
     /// Opens the device; the environment fills what the arguments leave open.
     pub async fn open(&self, output: &Output) -> Result<Gpu> {
+        self.record.iter().try_for_each(|file| check_output(file))?;
         let environment = GpuOptions::from_env()?;
         let options = GpuOptions {
             adapter: self.adapter.clone().or(environment.adapter),
@@ -110,13 +113,12 @@ impl DeviceArguments {
     }
 }
 
-/// Opens a checkpoint and loads the parts that are needed, with a bar by bytes.
-pub(super) fn load(path: &Path, gpu: &Gpu, options: LoadOptions, output: &Output) -> Result<DreamLlm> {
-    let folder = CheckpointFolder::open(path)?;
-    let bar = progress::bytes(output, bytes_to_load(&folder, options));
-    let model = DreamLlm::load(&folder, gpu, options, &|bytes| bar.inc(bytes))?;
+/// Loads the parts of a checkpoint that are needed, with a bar by bytes.
+pub(super) fn load(folder: &CheckpointFolder, gpu: &Gpu, options: LoadOptions, output: &Output) -> Result<DreamLlm> {
+    let bar = progress::bytes(output, bytes_to_load(folder, options));
+    let model = DreamLlm::load(folder, gpu, options, &|bytes| bar.inc(bytes))?;
     bar.finish_and_clear();
-    let unused = unread(&folder, options);
+    let unused = unread(folder, options);
     if let Some(first) = unused.first() {
         output.say(&format!("warning: {} tensors of the checkpoint are not used, such as {first}", unused.len()));
     }
@@ -144,17 +146,20 @@ pub(super) fn name_of(folder: &Path) -> String {
 
 /// Makes a folder for results, unless it is there.
 pub(super) fn make_folder(path: &Path) -> Result<()> {
+    if path.exists() && !path.is_dir() {
+        return Err(Error::file(path, "is a file; a folder is needed"));
+    }
     std::fs::create_dir_all(path).map_err(|e| Error::file(path, e))
 }
 
 /// An error if a result could not be written to `path` in the end.
 pub(super) fn check_output(path: &Path) -> Result<()> {
     if path.is_dir() {
-        return Err(Error::file(path, "is a folder; the picture needs a file name"));
+        return Err(Error::file(path, "is a folder; a file name is needed"));
     }
     let parent = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
     match std::fs::metadata(parent) {
-        Ok(folder) if folder.is_dir() => Ok(()),
+        Ok(folder) if folder.is_dir() => check_writable(path),
         Ok(_) => Err(Error::file(parent, "is not a folder")),
         Err(e) => Err(Error::file(parent, e)),
     }

@@ -6,7 +6,15 @@ use crate::doctor::{Choice, OpHealth, choices, examine, wanted};
 use crate::gpu::{Gpu, list_adapters};
 use clap::Args;
 
+const EXAMPLES: &str = "\
+Examples:
+  dreamllm doctor
+  dreamllm doctor --filter conv2d --adapter nvidia
+
+The exit code is 1 if an op computed something wrong.";
+
 #[derive(Args)]
+#[command(after_help = EXAMPLES)]
 pub(super) struct DoctorArguments {
     /// Only ops whose name contains this.
     #[arg(long, default_value = "", hide_default_value = true, value_name = "NAME")]

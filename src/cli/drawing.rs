@@ -9,38 +9,39 @@ use crate::{Error, Result};
 use clap::Args;
 
 #[derive(Args)]
+#[command(next_help_heading = "Drawing")]
 pub(super) struct DrawArguments {
-    /// What to keep away from.
-    #[arg(short, long, default_value = "", value_name = "TEXT")]
+    /// What the picture should not show, in words.
+    #[arg(short, long, default_value = "", hide_default_value = true, value_name = "TEXT")]
     pub negative_prompt: String,
-    /// Denoising steps.
-    #[arg(long, default_value_t = 50)]
+    /// Denoising steps, 1 to as many as the checkpoint was trained with (1000); more take longer, below 20 the picture suffers.
+    #[arg(long, default_value_t = 50, value_name = "N")]
     steps: usize,
-    /// Strength of the guidance; 1 and below turn it off.
+    /// How closely the picture follows the words (guidance): 5 to 10 is usual, 1 and below turn it off.
     #[arg(long, default_value_t = 7.5, value_name = "SCALE")]
     cfg_scale: f32,
-    /// Share of the guided prediction brought back to the plain one's contrast, from 0 to 1.
+    /// How much of the contrast that guidance adds is taken back, from 0 to 1.
     #[arg(long, default_value_t = 0.0, value_name = "SHARE")]
     guidance_rescale: f32,
     /// The sampler: ddpm, ddim, pndm, dpm++2m, euler, euler-a or unipc; with -karras for Karras' noise levels.
-    #[arg(long, default_value = "ddpm", value_parser = SamplerKind::with_options)]
+    #[arg(long, default_value = "ddpm", value_name = "NAME", value_parser = SamplerKind::with_options)]
     sampler: (SamplerKind, SamplerOptions),
     /// Where the steps lie on the training's noise levels: leading, linspace, trailing [default: the checkpoint's].
-    #[arg(long, value_name = "SPACING")]
+    #[arg(long, value_name = "PLACES")]
     spacing: Option<TimestepSpacing>,
-    /// Fresh noise of DDIM's steps, from 0 to 1.
-    #[arg(long, default_value_t = 0.0)]
+    /// Fresh noise in every step of ddim, from 0 (none) to 1.
+    #[arg(long, default_value_t = 0.0, value_name = "SHARE")]
     eta: f64,
     /// Generator of the noise: philox, or torch for what PyTorch draws from this seed.
-    #[arg(long, default_value = "philox")]
+    #[arg(long, default_value = "philox", value_name = "GENERATOR")]
     rng: NoiseSource,
-    /// Pixels across [default: the checkpoint's resolution].
+    /// Pixels across, a multiple of 8 [default: the checkpoint's resolution].
     #[arg(short = 'W', long, value_name = "PIXELS")]
     pub width: Option<usize>,
-    /// Pixels down.
+    /// Pixels down, a multiple of 8 [default: the checkpoint's resolution].
     #[arg(short = 'H', long, value_name = "PIXELS")]
     pub height: Option<usize>,
-    /// Decode in tiles of so many cells (of 8 pixels), for large pictures in little memory; seams are blended.
+    /// Decode in tiles of so many cells of 8 pixels (64 if no number is given), for large pictures in little memory.
     #[arg(long, value_name = "CELLS", num_args = 0..=1, default_missing_value = "64")]
     vae_tiling: Option<usize>,
 }
@@ -53,7 +54,9 @@ impl DrawArguments {
             false => Err(Error::Input(format!("--{name} must be a number, not {value}"))),
         };
         finite("cfg-scale", f64::from(self.cfg_scale))?;
-        finite("guidance-rescale", f64::from(self.guidance_rescale))?;
+        if !(0.0..=1.0).contains(&self.guidance_rescale) {
+            return Err(Error::Input(format!("--guidance-rescale must be 0 to 1, not {}", self.guidance_rescale)));
+        }
         finite("eta", self.eta)?;
         self.vae_tiling.map(Tiling::of_side).transpose().map(|_| ())
     }

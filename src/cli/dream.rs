@@ -9,13 +9,25 @@ use crate::diffusion::source::Source;
 use crate::gpu::Gpu;
 use crate::image::{RgbImage, load, replace_file, write_png};
 use crate::models::dreamllm::{Diffusion, LoadOptions};
+use crate::models::preflight;
+use crate::text::place_images;
 use crate::weights::CheckpointFolder;
 use crate::{Error, Result};
 use clap::Args;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+/// More would fit no device, and each is a file to check.
+const MOST_PICTURES: usize = 1000;
+
+const EXAMPLES: &str = "\
+Examples:
+  dreamllm dream \"A photo of a dog.\" -m CHECKPOINT -o dog.png
+  dreamllm dream \"A <image> in the snow.\" --image cat.jpg -m CHECKPOINT --steps 30 --sampler dpm++2m
+  dreamllm dream \"A red house.\" --init house.png --mask roof.png -m CHECKPOINT -o painted.png";
+
 #[derive(Args)]
+#[command(after_help = EXAMPLES)]
 pub(super) struct DreamArguments {
     /// What to draw; an <image> in it is the place of a picture, which otherwise stands in front.
     #[arg(required_unless_present = "load_condition", conflicts_with = "load_condition")]
@@ -32,7 +44,7 @@ pub(super) struct DreamArguments {
     #[command(flatten)]
     draw: DrawArguments,
     /// The same seed and options give the same picture.
-    #[arg(long, default_value_t = 42)]
+    #[arg(long, default_value_t = 42, value_name = "N")]
     seed: u64,
     /// Pictures to draw at once; their seeds count up.
     #[arg(long, default_value_t = 1, value_name = "N")]
@@ -40,10 +52,10 @@ pub(super) struct DreamArguments {
     /// Start from this picture instead of noise alone.
     #[arg(long, value_name = "FILE")]
     init: Option<PathBuf>,
-    /// How much of it is replaced, above 0, up to 1 [default: 0.75; with a mask 1].
-    #[arg(long, requires = "init")]
+    /// How much of that picture is replaced, above 0, up to 1 [default: 0.75; with a mask 1].
+    #[arg(long, requires = "init", value_name = "SHARE")]
     strength: Option<f64>,
-    /// Draw only where this picture, of the same size as that of --init, is white.
+    /// Draw only where this picture is white; it must have the size of the one given to --init.
     #[arg(long, value_name = "FILE", requires = "init")]
     mask: Option<PathBuf>,
     /// Write what the picture would be, beside it, after every N steps.
@@ -69,16 +81,18 @@ impl DreamArguments {
         self.check()?;
         let images = self.image.iter().map(load).collect::<Result<Vec<_>>>()?;
         let source = self.source()?;
+        let folder = CheckpointFolder::open(&self.model)?;
+        let options = self.options(&folder, source.as_ref())?;
+        self.check_prompts(&folder, images.len())?;
         let gpu = device.open(output).await?;
         let ready = match &self.load_condition {
-            Some(file) => self.saved(file, &gpu, device, output)?,
-            None => self.fresh(&images, &gpu, device, output)?,
+            Some(file) => self.saved(file, &folder, &gpu, device, output)?,
+            None => self.fresh(&images, &folder, &gpu, device, output)?,
         };
         if let Some(file) = &self.save_condition {
             replace_file(file, &ready.condition.to_bytes().await?)?;
         }
         let start = Instant::now();
-        let options = self.options(&ready.diffusion, source.as_ref())?;
         let drawn = self.draw(&ready, &options, source.as_ref(), output).await?;
         check_interrupt()?;
         let (name, adapter) = (device::name_of(&self.model), gpu.report().name.clone());
@@ -93,16 +107,28 @@ impl DreamArguments {
             write_png(self.file(i), picture, &[("parameters", &parameters(&options, source.as_ref(), from, i))])?;
         }
         self.report(&drawn, &options, start, output);
+        drawn.iter().try_for_each(|picture| output.show(picture))?;
         device.close(&gpu).await
     }
 
     fn check(&self) -> Result<()> {
         self.draw.check()?;
-        if self.batch == 0 || self.preview == Some(0) {
-            return Err(Error::Input("--batch and --preview must be at least 1".into()));
+        if self.preview == Some(0) {
+            return Err(Error::Input("--preview must be at least 1".into()));
+        }
+        if !(1..=MOST_PICTURES).contains(&self.batch) {
+            return Err(Error::Input(format!("--batch must be 1 to {MOST_PICTURES}, not {}", self.batch)));
         }
         (0..self.batch).try_for_each(|i| device::check_output(&self.file(i)))?;
         self.save_condition.iter().try_for_each(|file| device::check_output(file))
+    }
+
+    /// The prompt and the one to keep away from, before the language model is loaded.
+    fn check_prompts(&self, folder: &CheckpointFolder, images: usize) -> Result<()> {
+        let Some(prompt) = &self.prompt else { return Ok(()) };
+        let behind = preflight::dream_tokens(folder);
+        preflight::check_prompt(folder, &place_images(prompt, images), images, behind)?;
+        preflight::check_prompt(folder, &self.draw.negative_prompt, 0, behind)
     }
 
     fn source(&self) -> Result<Option<Source>> {
@@ -118,12 +144,13 @@ impl DreamArguments {
     fn fresh(
         &self,
         images: &[RgbImage],
+        folder: &CheckpointFolder,
         gpu: &Gpu,
         device: &device::DeviceArguments,
         output: &Output,
     ) -> Result<Ready> {
         let options = LoadOptions { format: device.format(), vision: !images.is_empty(), diffusion: true, ..Default::default() };
-        let model = device::load(&self.model, gpu, options, output)?;
+        let model = device::load(folder, gpu, options, output)?;
         let prompt = self.prompt.as_deref().unwrap_or_default();
         let condition = Condition::new(&model, prompt, &self.draw.negative_prompt, images)?;
         let fingerprint = model.fingerprint;
@@ -132,23 +159,29 @@ impl DreamArguments {
     }
 
     /// From a file.
-    fn saved(&self, file: &Path, gpu: &Gpu, device: &device::DeviceArguments, output: &Output) -> Result<Ready> {
+    fn saved(
+        &self,
+        file: &Path,
+        folder: &CheckpointFolder,
+        gpu: &Gpu,
+        device: &device::DeviceArguments,
+        output: &Output,
+    ) -> Result<Ready> {
         let condition = Condition::open(file, gpu)?;
-        let folder = CheckpointFolder::open(&self.model)?;
         let fingerprint = folder.fingerprint();
         if condition.fingerprint != fingerprint {
             output.say(&format!("warning: {} was made by another checkpoint", file.display()));
         }
-        let diffusion = device::load_diffusion(&folder, gpu, device.format(), output)?;
+        let diffusion = device::load_diffusion(folder, gpu, device.format(), output)?;
         Ok(Ready { diffusion, condition, fingerprint })
     }
 
-    fn options(&self, diffusion: &Diffusion, source: Option<&Source>) -> Result<DrawOptions> {
-        let side = diffusion.resolution;
-        let cell = diffusion.vae.downscale.max(8);
+    fn options(&self, folder: &CheckpointFolder, source: Option<&Source>) -> Result<DrawOptions> {
+        let side = preflight::resolution(folder);
+        let cell = folder.vae_config.downscale().max(8);
         let size = source.map_or([side, side], |source| source.size(side, cell));
         let options = self.draw.options(size, self.seed, self.batch)?;
-        options.latent_size(diffusion)?;
+        preflight::check_drawing(folder, &options)?;
         Ok(options)
     }
 
@@ -161,8 +194,7 @@ impl DreamArguments {
     ) -> Result<Vec<RgbImage>> {
         let bar = progress::steps(output, options.steps);
         let on_step = async |step: Step<'_>| {
-            bar.set_length(step.count as u64);
-            bar.set_position(step.done as u64);
+            progress::step(&bar, step.done, step.count);
             check_interrupt()?;
             match self.preview {
                 Some(every) if step.done % every == 0 && step.done < step.count => {

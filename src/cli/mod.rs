@@ -26,30 +26,42 @@ mod doctor;
 mod drawing;
 mod dream;
 mod init;
+mod line_editor;
+mod manual;
 mod progress;
+mod show;
 mod train;
 mod verify;
 
+use crate::image::{RgbImage, Terminal};
 use crate::{Error, Result};
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// One model that understands and creates images, on any GPU.
 #[derive(Parser)]
-#[command(name = "dreamllm", version, max_term_width = 100, propagate_version = true)]
+#[command(name = "dreamllm", version, max_term_width = 100, propagate_version = true, after_help = EXAMPLES)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
     #[command(flatten)]
     device: device::DeviceArguments,
-    /// Say nothing but the result.
-    #[arg(short, long, global = true)]
+    /// Say nothing but the result: no progress, no pictures in the terminal.
+    #[arg(short, long, global = true, help_heading = "Output")]
     quiet: bool,
-    /// Print the result as JSON on standard output.
-    #[arg(long, global = true)]
+    /// Print the result as JSON on standard output, for scripts.
+    #[arg(long, global = true, help_heading = "Output")]
     json: bool,
 }
+
+const EXAMPLES: &str = "\
+CHECKPOINT is a folder as DreamLLM publishes it, such as tests/reference/tiny in the source tree.
+
+Examples:
+  dreamllm dream \"A photo of a dog.\" -m CHECKPOINT -o dog.png
+  dreamllm ask \"What is on the sofa?\" --image room.jpg -m CHECKPOINT
+  dreamllm help dream";
 
 #[derive(Subcommand)]
 enum Command {
@@ -73,15 +85,26 @@ enum Command {
     Bench(bench::BenchArguments),
     /// Train a checkpoint further, from a config file.
     Train(train::TrainArguments),
+    /// Print the completions of a shell.
+    Completions(manual::CompletionArguments),
+    /// Write the manual pages.
+    Man(manual::ManArguments),
 }
 
 /// What every command is told.
 struct Output {
     quiet: bool,
     json: bool,
+    /// How standard output shows pictures.
+    pictures: Option<Terminal>,
 }
 
 impl Output {
+    /// A picture for a person, on standard output.
+    fn show(&self, picture: &RgbImage) -> Result<()> {
+        show::print(picture, self.pictures.filter(|_| !self.quiet && !self.json))
+    }
+
     /// A line for a person, on standard error.
     fn say(&self, line: &str) {
         if !self.quiet {
@@ -93,28 +116,19 @@ impl Output {
 /// Parses the arguments and runs the command. 0: done; 1: an error, or a verification or examination that failed; 2: wrong arguments;
 /// 130: interrupted.
 pub fn run() -> ExitCode {
-    let arguments = Arguments::parse();
-    let output = Output { quiet: arguments.quiet, json: arguments.json };
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => return refuse(&error),
+    };
     if let Err(error) = ctrlc::set_handler(interrupt) {
         note!("warning: Ctrl-C will not be handled: {error}");
     }
-    let outcome = pollster::block_on(async {
-        match &arguments.command {
-            Command::Dream(dream) => dream.run(&arguments.device, &output).await.map(|()| true),
-            Command::Ask(ask) => ask.run(&arguments.device, &output).await.map(|()| true),
-            Command::Chat(chat) => chat.run(&arguments.device, &output).await.map(|()| true),
-            Command::Compose(compose) => compose.run(&arguments.device, &output).await.map(|()| true),
-            Command::Init(init) => init.run(&arguments.device, &output).await.map(|()| true),
-            Command::Data(data) => data.run(&output).map(|()| true),
-            Command::Verify(verify) => verify.run(&arguments.device, &output).await,
-            Command::Doctor(doctor) => doctor.run(&arguments.device, &output).await,
-            Command::Bench(bench) => bench.run(&arguments.device, &output).await.map(|()| true),
-            Command::Train(train) => train.run(&arguments.device, &output).await.map(|()| true),
-        }
+    let outcome = show::detect().and_then(|pictures| {
+        let output = Output { quiet: arguments.quiet, json: arguments.json, pictures };
+        pollster::block_on(arguments.command.run(&arguments.device, &output))
     });
     match outcome {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
+        Ok(code) => code,
         Err(Error::Cancelled) => {
             note!("interrupted; the result was not written");
             ExitCode::from(130)
@@ -124,6 +138,40 @@ pub fn run() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+impl Command {
+    async fn run(&self, device: &device::DeviceArguments, output: &Output) -> Result<ExitCode> {
+        let verdict = |passed| if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+        let done = |()| ExitCode::SUCCESS;
+        match self {
+            Command::Dream(dream) => dream.run(device, output).await.map(done),
+            Command::Ask(ask) => ask.run(device, output).await.map(done),
+            Command::Chat(chat) => chat.run(device, output).await.map(done),
+            Command::Compose(compose) => compose.run(device, output).await,
+            Command::Init(init) => init.run(device, output).await.map(done),
+            Command::Data(data) => data.run(output).map(done),
+            Command::Train(train) => train.run(device, output).await.map(done),
+            Command::Verify(verify) => verify.run(device, output).await.map(verdict),
+            Command::Doctor(doctor) => doctor.run(device, output).await.map(verdict),
+            Command::Bench(bench) => bench.run(device, output).await.map(done),
+            Command::Completions(completions) => completions.run(Arguments::command()).map(done),
+            Command::Man(man) => man.run(Arguments::command()).map(done),
+        }
+    }
+}
+
+/// Wrong arguments are one line too; help and the version are printed as they are.
+fn refuse(error: &clap::Error) -> ExitCode {
+    let said = error.to_string();
+    if !said.starts_with("error:") {
+        let _ = error.print(); // a reader that went away is no error
+        return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+    }
+    let reason = said.split("\nUsage:").next().unwrap_or_default().split("\nFor more information").next();
+    let words: Vec<&str> = reason.unwrap_or_default().split_whitespace().collect();
+    note!("{} (--help tells more)", words.join(" "));
+    ExitCode::from(2)
 }
 
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
@@ -144,3 +192,6 @@ fn check_interrupt() -> Result<()> {
 fn take_interrupt() {
     INTERRUPTED.store(false, Ordering::SeqCst);
 }
+
+#[cfg(test)]
+mod tests;

@@ -58,3 +58,15 @@ impl Lines {
         }
     }
 }
+
+/// A step of a picture is done. The bar goes with the last one, and comes back with the next picture's first.
+pub(super) fn step(bar: &ProgressBar, done: usize, count: usize) {
+    if bar.is_finished() {
+        bar.reset();
+    }
+    bar.set_length(count as u64);
+    bar.set_position(done as u64);
+    if done >= count {
+        bar.finish_and_clear();
+    }
+}

@@ -6,7 +6,15 @@ use crate::verify::{Measure, StageReport, Verdict, verify};
 use clap::Args;
 use std::path::PathBuf;
 
+const EXAMPLES: &str = "\
+Examples:
+  dreamllm verify tests/reference/tiny
+  dreamllm verify tests/reference/tiny --weights f16
+
+The exit code is 1 if a stage failed.";
+
 #[derive(Args)]
+#[command(after_help = EXAMPLES)]
 pub(super) struct VerifyArguments {
     /// A checkpoint's folder with `reference/` in it.
     checkpoint: PathBuf,

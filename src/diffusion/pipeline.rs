@@ -14,6 +14,9 @@ use crate::ops::layout::{concat, slice};
 use crate::tensor::Tensor;
 use crate::{Error, Result};
 
+/// Far over what a UNet draws well, and small enough that no size overflows.
+const LONGEST_SIDE: usize = 1 << 15;
+
 /// How to draw.
 #[derive(Debug, Clone)]
 pub struct DrawOptions {
@@ -71,15 +74,19 @@ impl DrawOptions {
         self.seed.wrapping_add(index as u64)
     }
 
-    /// Sides of the latents, or why the picture's size cannot be drawn.
-    pub fn latent_size(&self, diffusion: &Diffusion) -> Result<[usize; 2]> {
-        let cell = diffusion.vae.downscale.max(8);
+    /// Sides of the latents of a VAE that scales down so much, or why the picture's size cannot be drawn.
+    pub fn latent_size(&self, downscale: usize) -> Result<[usize; 2]> {
+        let cell = downscale.max(8);
         if self.width == 0 || self.height == 0 || self.width % cell != 0 || self.height % cell != 0 {
             let why =
                 format!("the picture's sides must be multiples of {cell}, but are {}x{}", self.width, self.height);
             return Err(Error::Input(why));
         }
-        Ok([self.height / diffusion.vae.downscale, self.width / diffusion.vae.downscale])
+        if self.width.max(self.height) > LONGEST_SIDE {
+            let (what, need) = ("the picture".to_string(), format!("{}x{} pixels", self.width, self.height));
+            return Err(Error::TooLarge { what, need, limit: format!("{LONGEST_SIDE} pixels a side") });
+        }
+        Ok([self.height / downscale, self.width / downscale])
     }
 }
 
@@ -142,7 +149,7 @@ pub async fn sample(
 ) -> Result<Tensor> {
     let gpu = condition.gpu();
     let [rows, _, _] = condition.dims("sample condition", "B Q E")?;
-    let [y, x] = options.latent_size(diffusion)?;
+    let [y, x] = options.latent_size(diffusion.vae.downscale)?;
     let shape = [rows, y, x, diffusion.latent_channels];
     let mut sampler = Sampler::new(options.sampler, &diffusion.scheduler, options.steps, options.sampler_options)?;
     let context = match unconditional.filter(|_| options.is_guided()) {

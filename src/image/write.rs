@@ -69,6 +69,20 @@ pub fn replace_file(path: impl AsRef<Path>, bytes: &[u8]) -> Result<()> {
     replaced.map_err(|e| Error::file(path, e))
 }
 
+/// An error if [`replace_file`] could not write there: a new file is made beside `path`, and removed.
+pub fn check_writable(path: impl AsRef<Path>) -> Result<()> {
+    let path = path.as_ref();
+    let target = fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf());
+    if fs::metadata(&target).is_ok_and(|found| !found.is_file()) {
+        return Ok(()); // a device is written to as it is
+    }
+    let made = create_beside(&target).and_then(|(file, part)| {
+        drop(file);
+        fs::remove_file(part)
+    });
+    made.map_err(|e| Error::file(path, e))
+}
+
 fn write_beside(target: &Path, bytes: &[u8]) -> std::io::Result<()> {
     let (mut file, part) = create_beside(target)?;
     let written = file.write_all(bytes).and_then(|()| file.sync_all());

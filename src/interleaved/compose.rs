@@ -1,13 +1,13 @@
 //! A document about a topic: text until `<dream_start>`, a picture, more text.
 
 use super::{Document, Painter, Part};
-use crate::Result;
 use crate::diffusion::pipeline::DrawOptions;
 use crate::image::RgbImage;
 use crate::models::answer::AnswerOptions;
 use crate::models::decoding::Decoding;
 use crate::models::dreamllm::DreamLlm;
 use crate::text::Chat;
+use crate::{Error, Result};
 
 /// How to write and draw.
 #[derive(Debug, Clone, Default)]
@@ -35,31 +35,35 @@ pub enum Event<'a> {
     Picture(&'a RgbImage),
 }
 
+/// What was written.
+#[derive(Debug, Clone)]
+pub struct Composed {
+    /// The parts that were given, and those behind them.
+    pub document: Document,
+    /// Whether it came to its end; otherwise it was cancelled, and this is the document up to there.
+    pub complete: bool,
+}
+
 /// Writes a document about a topic, going on behind the parts that are given. `on_event` sees everything as it comes, and may
-/// stop by an error. The document ends where the model ends it, at the limit of tokens, or where the model has no room left.
+/// stop by an error; [`Error::Cancelled`] keeps what is there. The document ends where the model ends it, at the limit of
+/// tokens, or where the model has no room left.
 pub async fn compose(
     model: &DreamLlm,
     topic: &str,
     given: &[Part],
     options: &ComposeOptions,
     mut on_event: impl FnMut(Event<'_>) -> Result<()>,
-) -> Result<Document> {
+) -> Result<Composed> {
     options.words.check()?;
     let painter = Painter::new(model, &options.draw, &options.negative_prompt)?;
     let mut writer = Writer::new(model, options, given.to_vec())?;
     writer.open(topic)?;
-    loop {
-        let wants_picture = writer.paragraph(&mut on_event).await?;
-        if !wants_picture || writer.decoding.room() <= painter.tokens()? {
-            break;
-        }
-        let on_step = |done, count| on_event(Event::Step(done, count));
-        let picture = painter.paint(&mut writer.decoding, writer.pictures, on_step).await?;
-        writer.pictures += 1;
-        on_event(Event::Picture(&picture))?;
-        writer.document.parts.push(Part::Picture(picture));
-    }
-    Ok(writer.document)
+    let complete = match writer.write(&painter, &mut on_event).await {
+        Ok(()) => true,
+        Err(Error::Cancelled) => false,
+        Err(error) => return Err(error),
+    };
+    Ok(Composed { document: writer.document, complete })
 }
 
 struct Writer<'a> {
@@ -94,8 +98,31 @@ impl<'a> Writer<'a> {
         Ok(())
     }
 
-    /// Writes until a picture belongs, and says whether one does.
-    async fn paragraph(&mut self, on_event: &mut impl FnMut(Event<'_>) -> Result<()>) -> Result<bool> {
+    /// Writes and draws to the end.
+    async fn write(&mut self, painter: &Painter<'_>, on_event: &mut impl FnMut(Event<'_>) -> Result<()>) -> Result<()> {
+        loop {
+            let mut text = String::new();
+            let wants_picture = self.paragraph(&mut text, on_event).await;
+            if !text.is_empty() {
+                self.document.parts.push(Part::Text(text));
+            }
+            if !wants_picture? || self.decoding.room() <= painter.tokens()? {
+                return Ok(());
+            }
+            let on_step = |done, count| on_event(Event::Step(done, count));
+            let picture = painter.paint(&mut self.decoding, self.pictures, on_step).await?;
+            self.pictures += 1;
+            self.document.parts.push(Part::Picture(picture.clone()));
+            on_event(Event::Picture(&picture))?;
+        }
+    }
+
+    /// Writes `text` until a picture belongs, and says whether one does.
+    async fn paragraph(
+        &mut self,
+        text: &mut String,
+        on_event: &mut impl FnMut(Event<'_>) -> Result<()>,
+    ) -> Result<bool> {
         let model = self.decoding.model();
         let special = model.special;
         let may_draw = self.pictures < self.options.most_pictures;
@@ -104,7 +131,7 @@ impl<'a> Writer<'a> {
         never.extend([special.im_end, special.dream, special.dream_end]);
         never.extend((!may_draw).then_some(special.dream_start));
         let bias = model.never(&never)?;
-        let (mut stream, mut text, mut count) = (model.tokenizer.decode_stream(), String::new(), 0);
+        let (mut stream, mut count) = (model.tokenizer.decode_stream(), 0);
         let words = &self.options.words;
         let wants_picture = loop {
             if may_draw && self.options.every.is_some_and(|every| count >= every) {
@@ -121,15 +148,12 @@ impl<'a> Writer<'a> {
             self.decoding.advance(&ids)?;
             (count, self.written) = (count + 1, self.written + 1);
             let piece = stream.push(ids[0])?;
+            *text += &piece;
             on_event(Event::Text(&piece))?;
-            text += &piece;
         };
         let rest = stream.finish();
+        *text += &rest;
         on_event(Event::Text(&rest))?;
-        text += &rest;
-        if !text.is_empty() {
-            self.document.parts.push(Part::Text(text));
-        }
         Ok(wants_picture)
     }
 }

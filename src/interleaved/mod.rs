@@ -8,7 +8,7 @@ mod compose;
 mod conversation;
 mod document;
 
-pub use compose::{ComposeOptions, Event, compose};
+pub use compose::{ComposeOptions, Composed, Event, compose};
 pub use conversation::Conversation;
 pub use document::{Document, Part};
 
@@ -30,7 +30,7 @@ struct Painter<'a> {
 
 impl<'a> Painter<'a> {
     fn new(model: &'a DreamLlm, options: &'a DrawOptions, negative: &'a str) -> Result<Self> {
-        options.latent_size(model.diffusion()?)?;
+        options.latent_size(model.diffusion()?.vae.downscale)?;
         let unconditional = model.condition(&model.context(negative, &[])?)?;
         Ok(Painter { model, options, negative, unconditional })
     }

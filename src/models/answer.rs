@@ -16,7 +16,7 @@ pub struct AnswerOptions {
     pub sampling: Sampling,
     /// Seed of the draws.
     pub seed: u64,
-    /// Beams to search with; below 2: none.
+    /// Beams to search with; 1: none.
     pub beams: usize,
     /// Tokens to write at most.
     pub max_tokens: usize,
@@ -45,8 +45,11 @@ impl AnswerOptions {
         if !(0.0..f32::INFINITY).contains(&temperature) {
             return Err(Error::Input(format!("the temperature must be a number of at least 0, not {temperature}")));
         }
-        if !(0.0..=1.0).contains(&top_p) {
-            return Err(Error::Input(format!("top-p must be between 0 and 1, not {top_p}")));
+        if !(top_p > 0.0 && top_p <= 1.0) {
+            return Err(Error::Input(format!("top-p must be above 0 and at most 1, not {top_p}")));
+        }
+        if self.beams == 0 || self.max_tokens == 0 {
+            return Err(Error::Input("there must be at least 1 beam and 1 token to write".into()));
         }
         if self.beams > 1 && temperature > 0.0 {
             return Err(Error::Input("beams search for the most probable answer; they take no temperature".into()));

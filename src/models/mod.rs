@@ -8,6 +8,7 @@ pub mod decoding;
 pub mod dreamllm;
 pub mod generation;
 pub mod llama;
+pub mod preflight;
 mod resnet;
 mod rotary;
 mod transformer;

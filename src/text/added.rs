@@ -52,7 +52,8 @@ pub(super) fn add(tokens: &mut AddedTokens, name: &str, id: u32) -> Result<()> {
 /// `special_tokens_map.json` says only which of them play which role, by names that are fixed here ([`super::SpecialTokens`]).
 pub(super) fn read_folder(folder: &Path) -> Result<AddedTokens> {
     let mut tokens = AddedTokens::new();
-    if let Some((path, Value::Object(entries))) = read_json(folder, "added_tokens.json")? {
+    if let Some((path, entries)) = read_json(folder, "added_tokens.json")? {
+        let entries = entries.as_object().ok_or_else(|| Error::file(&path, "is no dictionary of names and ids"))?;
         entries.iter().try_for_each(|(name, id)| insert(&mut tokens, name, id)).map_err(|e| Error::file(&path, e))?;
     }
     if let Some((path, config)) = read_json(folder, "tokenizer_config.json")? {

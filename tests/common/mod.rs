@@ -1,6 +1,7 @@
 //! One device for all tests of a binary, so that every pipeline compiles once.
 #![allow(dead_code, clippy::unwrap_used, clippy::panic)]
 
+pub mod bad_files;
 pub mod blocks;
 pub mod host_time;
 

@@ -159,7 +159,7 @@ mod tests {
             });
             pollster::block_on(written).unwrap();
         };
-        [100, 20, 3].map(publish);
+        [100, 20, 3].into_iter().for_each(publish);
         let broken = folder.publish("step-00000200", async |_: &Path| Err(Error::Cancelled));
         assert!(pollster::block_on(broken).is_err());
         assert_eq!(folder.newest().unwrap().unwrap().0, 100);
