@@ -92,7 +92,8 @@ impl AskArguments {
         let prompt = options.chat().ask(images.len(), &self.question).prompt();
         preflight::check_prompt(&folder, &prompt, images.len(), 1)?;
         let gpu = device.open(output).await?;
-        let parts = LoadOptions { format: device.format(), vision: !images.is_empty(), diffusion: false, ..Default::default() };
+        let parts =
+            LoadOptions { format: device.format(), vision: !images.is_empty(), diffusion: false, ..Default::default() };
         let model = device::load(&folder, &gpu, parts, output)?;
         // JSON is printed at the end.
         let on_text = |text: &str| {

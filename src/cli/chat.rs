@@ -99,7 +99,8 @@ impl ChatArguments {
         let draw = self.draw.options([side, side], self.seed, 1)?;
         preflight::check_drawing(&folder, &draw)?;
         let gpu = device.open(output).await?;
-        let parts = LoadOptions { format: device.format(), vision: true, diffusion: !self.no_dream, ..Default::default() };
+        let parts =
+            LoadOptions { format: device.format(), vision: true, diffusion: !self.no_dream, ..Default::default() };
         let model = device::load(&folder, &gpu, parts, output)?;
         let mut conversation = Conversation::new(&model, options)?;
         output.say("/help lists the commands");

@@ -149,7 +149,8 @@ impl DreamArguments {
         device: &device::DeviceArguments,
         output: &Output,
     ) -> Result<Ready> {
-        let options = LoadOptions { format: device.format(), vision: !images.is_empty(), diffusion: true, ..Default::default() };
+        let options =
+            LoadOptions { format: device.format(), vision: !images.is_empty(), diffusion: true, ..Default::default() };
         let model = device::load(folder, gpu, options, output)?;
         let prompt = self.prompt.as_deref().unwrap_or_default();
         let condition = Condition::new(&model, prompt, &self.draw.negative_prompt, images)?;

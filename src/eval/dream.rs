@@ -24,9 +24,7 @@ pub struct Dreamer<'a> {
 impl Dreamer<'_> {
     /// Condition vectors of requests, `[N, Q, E]`. Prompts differ in length, so the decoder reads one after the other.
     fn conditions(&self, requests: &[&Request]) -> Result<Tensor> {
-        let condition = |request: &&Request| {
-            self.model.condition(&self.model.context(&request.text, &request.images)?)
-        };
+        let condition = |request: &&Request| self.model.condition(&self.model.context(&request.text, &request.images)?);
         let all = requests.iter().map(condition).collect::<Result<Vec<_>>>()?;
         concat(&all.iter().collect::<Vec<_>>(), 0)
     }

@@ -9,9 +9,11 @@ use std::collections::BTreeSet;
 
 /// `tokenizer.json` of these words. `sentences` are single tokens wherever they stand; DreamLLM's special tokens come last.
 pub fn tokenizer_json(words: &[&str], sentences: &[&str]) -> String {
-    let mut pieces: Vec<String> = [SpecialTokens::UNK, SpecialTokens::BOS, SpecialTokens::EOS].map(String::from).to_vec();
+    let mut pieces: Vec<String> =
+        [SpecialTokens::UNK, SpecialTokens::BOS, SpecialTokens::EOS].map(String::from).to_vec();
     pieces.extend((0..=255u8).map(|byte| format!("<0x{byte:02X}>")));
-    let letters: BTreeSet<char> = (' '..='~').filter(|c| *c != ' ').chain(words.iter().flat_map(|w| w.chars())).collect();
+    let letters: BTreeSet<char> =
+        (' '..='~').filter(|c| *c != ' ').chain(words.iter().flat_map(|w| w.chars())).collect();
     pieces.push("\u{2581}".into());
     pieces.extend(letters.into_iter().map(String::from));
     let mut merges = Vec::new();
@@ -60,7 +62,11 @@ mod tests {
         let tokenizer = Tokenizer::from_json(json.as_bytes(), &Default::default()).unwrap();
         let special = SpecialTokens::new(&tokenizer).unwrap();
         let tokens = |text: &str| {
-            tokenizer.encode_without_bos(text).into_iter().map(|id| tokenizer.token(id).unwrap().to_string()).collect::<Vec<_>>()
+            tokenizer
+                .encode_without_bos(text)
+                .into_iter()
+                .map(|id| tokenizer.token(id).unwrap().to_string())
+                .collect::<Vec<_>>()
         };
         assert_eq!(tokens("a redder circle ?"), ["▁a", "▁redder", "▁circle", "▁?"]);
         assert_eq!(tokens("a red<image>a blue")[..3], ["▁a", "▁red", "<image>"]);

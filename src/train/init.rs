@@ -13,7 +13,8 @@ pub async fn init(gpu: &Gpu, configs: &Path, to: &Path, seed: u64) -> Result<usi
     if std::fs::read_dir(to).is_ok_and(|mut files| files.next().is_some()) {
         return Err(Error::file(to, "is there already and not empty"));
     }
-    let source = CheckpointFolder::open_with(configs, &OpenOptions { allow_missing_weights: true, ..Default::default() })?;
+    let source =
+        CheckpointFolder::open_with(configs, &OpenOptions { allow_missing_weights: true, ..Default::default() })?;
     let options = LoadOptions { vision: true, diffusion: true, initial: Some(seed), ..Default::default() };
     let parameters = Parameters::new(|_| false);
     DreamLlm::load_with(&source, gpu, options, Some(&parameters), &|_| ())?;

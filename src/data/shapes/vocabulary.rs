@@ -158,7 +158,10 @@ mod tests {
             for text in (0..50).flat_map(|index| texts(World::default().record(*theme, index))) {
                 for id in tokenizer.encode_without_bos(&text) {
                     let token = tokenizer.token(id).unwrap();
-                    assert!(whole(token) || token.starts_with('<') || [",", "?", "\u{2581}"].contains(&token), "{token:?} in {text:?}");
+                    assert!(
+                        whole(token) || token.starts_with('<') || [",", "?", "\u{2581}"].contains(&token),
+                        "{token:?} in {text:?}"
+                    );
                 }
             }
         }

@@ -5,8 +5,8 @@ mod examples;
 pub(super) mod learned;
 mod task;
 
-pub use config::{Ask, LoaderConfig, LossConfig, OptimiserConfig, SamplesConfig, SaveConfig, TrainConfig};
 pub(super) use config::parse_toml;
+pub use config::{Ask, LoaderConfig, LossConfig, OptimiserConfig, SamplesConfig, SaveConfig, TrainConfig};
 pub use task::DreamTask;
 
 use super::run::{Run, RunFolder, RunOptions};

@@ -3,9 +3,9 @@
 use super::batches::{Scenes, for_autoencoder, for_image_encoder};
 use super::{PatchHeads, PretrainConfig, PretrainTask, Pretraining, SceneEncoder, imitation};
 use crate::data::shapes::{Demand, Tally, recognise, scene_slots, slots};
+use crate::diffusion::SamplerKind;
 use crate::diffusion::noise::BatchNoise;
 use crate::diffusion::pipeline::{DrawOptions, decode_pictures, pictures, sample};
-use crate::diffusion::SamplerKind;
 use crate::image::{RgbImage, replace_file, write_png};
 use crate::models::dreamllm::DreamLlm;
 use crate::nn::{Parameters, WeightFormat, Weights};

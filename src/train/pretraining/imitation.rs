@@ -7,8 +7,8 @@
 use crate::Result;
 use crate::models::dreamllm::{DreamLlm, put_blocks};
 use crate::models::llama::Tokens;
-use crate::ops::mse::mse;
 use crate::ops::embedding::gather_rows;
+use crate::ops::mse::mse;
 use crate::tensor::Tensor;
 use crate::text::{Batch, PaddingSide};
 

@@ -39,7 +39,10 @@ impl RunFolder {
         let folder = RunFolder { root: root.to_path_buf(), _lock: lock };
         let used = |name: &String| name == "log.jsonl" || name == "final" || step_of(name).is_some();
         if !resume && folder.names()?.iter().any(used) {
-            return Err(Error::file(root, "holds a run already; --resume continues it, another `out` begins a new one"));
+            return Err(Error::file(
+                root,
+                "holds a run already; --resume continues it, another `out` begins a new one",
+            ));
         }
         folder.clear()?;
         Ok(folder)
@@ -154,9 +157,8 @@ mod tests {
         assert!(folder.newest().unwrap().is_none());
         let publish = |step: u64| {
             let name = RunFolder::step_name(step);
-            let written = folder.publish(&name, async |part: &Path| {
-                fs::write(part.join("a"), "a").map_err(|e| Error::file(part, e))
-            });
+            let written = folder
+                .publish(&name, async |part: &Path| fs::write(part.join("a"), "a").map_err(|e| Error::file(part, e)));
             pollster::block_on(written).unwrap();
         };
         [100, 20, 3].into_iter().for_each(publish);
