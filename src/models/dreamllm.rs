@@ -326,7 +326,7 @@ pub fn bytes_to_load(folder: &CheckpointFolder, options: LoadOptions) -> u64 {
 
 /// Stored bytes of a set.
 pub fn stored_bytes(set: &WeightSet) -> u64 {
-    set.tensors().map(|t| (t.len() * t.dtype().size()) as u64).sum()
+    set.tensors().map(|t| t.stored_bytes()).sum()
 }
 
 /// Tensors of the loaded parts that the model did not use.

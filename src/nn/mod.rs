@@ -13,4 +13,4 @@ pub use linear::Linear;
 pub use norm::{GroupNorm, LayerNorm, RmsNorm};
 pub use parameters::{Parameter, Parameters};
 pub use projector::Projector;
-pub use weights::{WeightFormat, Weights};
+pub use weights::{Wanted, WeightFormat, Weights};

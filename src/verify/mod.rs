@@ -49,7 +49,7 @@ impl Bounds {
             measure: Measure::RootMeanSquare,
         };
         match format {
-            WeightFormat::F32 => close(1e-4, 1e-3),
+            WeightFormat::Stored | WeightFormat::F32 => close(1e-4, 1e-3),
             WeightFormat::F16 => close(5e-3, 5e-3),
             WeightFormat::Q8 => noisy(5e-2, 9e-2, 2e-3),
             WeightFormat::Q4 => noisy(6e-1, 1.0, 2.5e-1),

@@ -9,9 +9,11 @@
 
 mod bytes;
 mod dtype;
+mod encode;
 mod file;
 mod fingerprint;
 mod folder;
+mod ggml;
 mod pickle;
 mod pickle_value;
 mod safetensors_file;
@@ -23,9 +25,10 @@ mod torch_bin;
 
 pub mod rename;
 
-pub use dtype::StoredDType;
+pub use dtype::{GgmlType, StoredDType};
+pub use encode::{Encoding, Piece};
 pub use file::WeightFile;
 pub use folder::{CheckpointFolder, OpenOptions, TokenizerFiles};
 pub use safetensors_writer::{SafetensorsWriter, TensorHeader};
 pub use set::{Rename, WeightSet};
-pub use stored::StoredTensor;
+pub use stored::{Order, StoredTensor};

@@ -25,7 +25,8 @@ pub struct TensorHeader {
 impl TensorHeader {
     /// Bytes of the tensor, none if they cannot be counted.
     pub fn bytes(&self) -> Option<u64> {
-        self.shape.iter().try_fold(self.dtype.size() as u64, |bytes, &side| bytes.checked_mul(side as u64))
+        let (_, bytes) = self.dtype.unit();
+        self.shape.iter().try_fold(bytes as u64, |bytes, &side| bytes.checked_mul(side as u64))
     }
 }
 

@@ -1,0 +1,121 @@
+//! From a stored tensor to the bytes of a device or of another file, piece by piece: host memory stays near one piece
+//! however large the tensor is.
+
+use std::ops::Range;
+
+use half::f16;
+
+use super::stored::{Order, StoredTensor};
+use crate::Result;
+use crate::tensor::{DType, quantised};
+
+/// Elements that are converted at a time: 16 MiB of f32. A whole number of units of every type.
+const PIECE: usize = 1 << 22;
+
+/// What a tensor becomes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Encoding {
+    /// Its element type.
+    pub dtype: DType,
+    /// The order of its elements.
+    pub order: Order,
+}
+
+/// Some elements of a tensor that has become something else.
+pub struct Piece<'a> {
+    /// Which ones, in the new order. They begin where a unit of the new type does.
+    pub elements: Range<usize>,
+    /// Their bytes.
+    pub bytes: &'a [u8],
+}
+
+impl StoredTensor<'_> {
+    /// Gives the whole tensor to `sink`, in order. Blocks that are stored as they are wanted pass unchanged.
+    pub fn encode(&self, to: Encoding, mut sink: impl FnMut(Piece<'_>) -> Result<()>) -> Result<()> {
+        match self.blocks(to.order) {
+            Some((dtype, bytes)) if dtype == to.dtype => self.pass(dtype, bytes, sink),
+            _ => self.convert(to.order, &mut |elements, values| {
+                let (halves, blocks);
+                let bytes = match to.dtype {
+                    DType::F16 => {
+                        halves = values.iter().map(|&x| f16::from_f32(x)).collect::<Vec<_>>();
+                        bytemuck::cast_slice(&halves)
+                    }
+                    DType::Q8 | DType::Q4 => {
+                        blocks = quantised::quantise(values, to.dtype);
+                        &blocks[..]
+                    }
+                    DType::F32 | DType::U32 => bytemuck::cast_slice(values),
+                };
+                sink(Piece { elements, bytes })?;
+                self.release();
+                Ok(())
+            }),
+        }
+    }
+
+    fn pass(&self, dtype: DType, bytes: &[u8], mut sink: impl FnMut(Piece<'_>) -> Result<()>) -> Result<()> {
+        for (i, bytes) in bytes.chunks(dtype.bytes(PIECE) as usize).enumerate() {
+            sink(Piece { elements: i * PIECE..((i + 1) * PIECE).min(self.len()), bytes })?;
+            self.release();
+        }
+        Ok(())
+    }
+
+    /// The elements as f32, in another order.
+    fn convert(&self, order: Order, sink: &mut dyn FnMut(Range<usize>, &[f32]) -> Result<()>) -> Result<()> {
+        let (mut source, mut turned) = (Vec::new(), Vec::new());
+        let filters = match (order, self.shape()) {
+            (Order::ChannelsLast, &[_, c, ky, kx]) => Some((c, ky * kx)),
+            _ => None,
+        };
+        let filter = filters.map_or(1, |(c, pixels)| (c * pixels).max(1));
+        // Every 256 filters a unit begins, whatever their size.
+        let at_once = if filter == 1 { PIECE } else { filter * (PIECE / filter).next_multiple_of(256).max(256) };
+        for first in (0..self.len()).step_by(at_once) {
+            let elements = first..(first + at_once).min(self.len());
+            self.read_f32(elements.clone(), &mut source)?;
+            let Some((c, pixels)) = filters else {
+                sink(elements, &source)?;
+                continue;
+            };
+            turned.clear();
+            for one in source.chunks_exact(filter) {
+                turned.extend((0..filter).map(|i| one[i % c * pixels + i / c]));
+            }
+            sink(elements, &turned)?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::WeightFile;
+    use super::*;
+
+    #[test]
+    fn filters_are_turned_and_rounded() {
+        // Filters [2, 2, 1, 3]: channel 0 holds 0, 1, 2, channel 1 holds 3, 4, 5; the second filter 6 more.
+        let header = r#"{"a":{"dtype":"F32","shape":[2,2,1,3],"data_offsets":[0,48]}}"#;
+        let mut bytes = (header.len() as u64).to_le_bytes().to_vec();
+        bytes.extend(header.as_bytes());
+        (0..12).for_each(|i| bytes.extend((i as f32).to_le_bytes()));
+        let file = WeightFile::from_bytes("f", bytes).unwrap();
+        let read = |dtype, order| {
+            let mut out = Vec::new();
+            let mut next = 0;
+            let sink = |piece: Piece<'_>| {
+                assert_eq!(std::mem::replace(&mut next, piece.elements.end), piece.elements.start);
+                out.extend_from_slice(piece.bytes);
+                Ok(())
+            };
+            file.get("a").unwrap().encode(Encoding { dtype, order }, sink).unwrap();
+            out
+        };
+        let turned = [0., 3., 1., 4., 2., 5., 6., 9., 7., 10., 8., 11.].map(f32::to_le_bytes).concat();
+        assert_eq!(read(DType::F32, Order::ChannelsLast), turned);
+        let straight: Vec<u8> = (0..12).flat_map(|i| f16::from_f32(i as f32).to_le_bytes()).collect();
+        assert_eq!(read(DType::F16, Order::RowMajor), straight);
+    }
+}
