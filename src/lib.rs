@@ -6,6 +6,8 @@ pub mod autograd;
 pub mod bench;
 #[cfg(feature = "cli")]
 pub mod cli;
+#[cfg(feature = "cli")]
+pub mod convert;
 pub mod data;
 pub mod diffusion;
 #[cfg(feature = "cli")]
@@ -13,6 +15,8 @@ pub mod doctor;
 mod error;
 pub mod gpu;
 pub mod image;
+#[cfg(feature = "cli")]
+pub mod info;
 pub mod interleaved;
 pub mod models;
 pub mod nn;

@@ -5,7 +5,7 @@ use crate::gpu::{Gpu, GpuOptions, summarise};
 use crate::models::dreamllm::{Diffusion, DreamLlm, LoadOptions, bytes_to_load, stored_bytes, unread};
 use crate::nn::WeightFormat;
 use crate::tensor::parse_bytes;
-use crate::weights::CheckpointFolder;
+use crate::weights::{CheckpointFolder, OpenOptions};
 use crate::{Error, Result};
 use clap::{Args, ValueEnum};
 use std::path::{Path, PathBuf};
@@ -15,9 +15,9 @@ pub(super) struct DeviceArguments {
     /// Part of the adapter's name, such as "nvidia", "intel" or "llvmpipe" [env: DREAMLLM_ADAPTER].
     #[arg(long, global = true, value_name = "NAME")]
     adapter: Option<String>,
-    /// Format of the large weights on the device.
-    #[arg(long, global = true, value_enum, default_value_t = Format::F32, value_name = "FORMAT")]
-    weights: Format,
+    /// Format of the large weights [default: as the checkpoint stores them].
+    #[arg(long, global = true, value_enum, value_name = "FORMAT")]
+    weights: Option<Format>,
     /// Behave as a device that binds at most so much at once, such as 128MiB.
     #[arg(long, global = true, value_name = "BYTES", value_parser = parse_bytes)]
     max_binding: Option<u64>,
@@ -50,10 +50,11 @@ enum Format {
 impl DeviceArguments {
     pub fn format(&self) -> WeightFormat {
         match self.weights {
-            Format::F32 => WeightFormat::F32,
-            Format::F16 => WeightFormat::F16,
-            Format::Q8 => WeightFormat::Q8,
-            Format::Q4 => WeightFormat::Q4,
+            None => WeightFormat::Stored,
+            Some(Format::F32) => WeightFormat::F32,
+            Some(Format::F16) => WeightFormat::F16,
+            Some(Format::Q8) => WeightFormat::Q8,
+            Some(Format::Q4) => WeightFormat::Q4,
         }
     }
 
@@ -108,6 +109,29 @@ impl DeviceArguments {
         }
         Ok(())
     }
+}
+
+/// Where a checkpoint's parts are, if not where it says.
+#[derive(Args)]
+pub(super) struct SourceArguments {
+    /// The folder of the CLIP model, if it is not in or beside the checkpoint.
+    #[arg(long, value_name = "FOLDER")]
+    clip: Option<PathBuf>,
+    /// The folder of the Stable Diffusion model, if it is not in or beside the checkpoint.
+    #[arg(long, value_name = "FOLDER")]
+    diffusion: Option<PathBuf>,
+}
+
+impl SourceArguments {
+    pub fn open(&self, path: &Path) -> Result<CheckpointFolder> {
+        let (clip_folder, diffusion_folder) = (self.clip.clone(), self.diffusion.clone());
+        CheckpointFolder::open_with(path, &OpenOptions { clip_folder, diffusion_folder, ..OpenOptions::default() })
+    }
+}
+
+/// Bytes for people.
+pub(super) fn size(bytes: u64) -> String {
+    indicatif::BinaryBytes(bytes).to_string()
 }
 
 /// Opens a checkpoint and loads the parts that are needed, with a bar by bytes.

@@ -20,10 +20,12 @@ mod ask;
 mod bench;
 mod chat;
 mod compose;
+mod convert;
 mod device;
 mod doctor;
 mod drawing;
 mod dream;
+mod info;
 mod progress;
 mod verify;
 
@@ -58,6 +60,10 @@ enum Command {
     Chat(Box<chat::ChatArguments>),
     /// Write a document with pictures.
     Compose(Box<compose::ComposeArguments>),
+    /// Write a checkpoint as one folder, smaller if you like, or back as the official files.
+    Convert(convert::ConvertArguments),
+    /// Show what a checkpoint holds, and the memory it takes.
+    Info(info::InfoArguments),
     /// Recompute what was recorded with a checkpoint, stage by stage.
     Verify(verify::VerifyArguments),
     /// Show the adapter and the kernels it gets, and check every op on it.
@@ -95,6 +101,8 @@ pub fn run() -> ExitCode {
             Command::Ask(ask) => ask.run(&arguments.device, &output).await.map(|()| true),
             Command::Chat(chat) => chat.run(&arguments.device, &output).await.map(|()| true),
             Command::Compose(compose) => compose.run(&arguments.device, &output).await.map(|()| true),
+            Command::Convert(convert) => convert.run(&arguments.device, &output).await.map(|()| true),
+            Command::Info(info) => info.run(&output).await.map(|()| true),
             Command::Verify(verify) => verify.run(&arguments.device, &output).await,
             Command::Doctor(doctor) => doctor.run(&arguments.device, &output).await,
             Command::Bench(bench) => bench.run(&arguments.device, &output).await.map(|()| true),

@@ -26,6 +26,11 @@ pub struct Binding<'a> {
 const USAGE: wgpu::BufferUsages =
     wgpu::BufferUsages::STORAGE.union(wgpu::BufferUsages::COPY_SRC).union(wgpu::BufferUsages::COPY_DST);
 
+/// Bytes of device memory that a tensor of `bytes` bytes takes.
+pub fn allocated(bytes: u64) -> u64 {
+    size_class(bytes)
+}
+
 impl Gpu {
     /// A buffer of at least `bytes` bytes.
     pub fn buffer(&self, bytes: u64) -> Result<Buffer> {

@@ -19,7 +19,7 @@ pub mod specialise;
 pub use wgpu::WasmNotSend;
 
 pub use adapter::{AdapterReport, DeviceClass, GpuOptions, list_adapters};
-pub use buffer::{Binding, Buffer};
+pub use buffer::{Binding, Buffer, allocated};
 pub use device::{Gpu, Limits};
 pub use kernel::{Kernel, Variant};
 pub use profile::{KernelTime, summarise};

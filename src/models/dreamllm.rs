@@ -120,14 +120,13 @@ impl DreamLlm {
             let why = format!("the tokenizer has {} tokens, but vocab_size is {}", tokenizer.len(), config.vocab_size);
             return Err(Error::file(folder.root.join("config.json"), why));
         }
-        let queries = config.plugins.dream_embedding.as_ref().map_or(64, |d| d.num_dream_queries);
         Ok(DreamLlm {
             gpu: gpu.clone(),
             tokenizer,
             special,
             llama: Llama::load(&root(&folder.language, ""), &config)?,
             dream_queries: root(&folder.dream, rename::DREAM_IN_ALL)
-                .only_row("dream_queries", [queries, config.hidden_size])?,
+                .only_row("dream_queries", folder.queries_shape())?,
             vision: options
                 .vision
                 .then(|| Vision::load(&root(&folder.clip, rename::CLIP_IN_ALL), folder))
@@ -249,7 +248,7 @@ pub(crate) fn put_blocks(embeds: &Tensor, places: &[usize], blocks: &Tensor) -> 
 }
 
 impl Vision {
-    fn load(w: &Weights, folder: &CheckpointFolder) -> Result<Vision> {
+    pub(super) fn load(w: &Weights, folder: &CheckpointFolder) -> Result<Vision> {
         let config = &folder.clip_config;
         let plugin = folder.config.plugins.clip_vision_embedding.as_ref();
         let select = config.hidden_state(plugin.map_or(-2, |p| p.select_layer));
@@ -294,7 +293,7 @@ impl Diffusion {
         Diffusion::load(&Weights::root(&folder.diffusion, gpu, format, progress), folder)
     }
 
-    fn load(w: &Weights, folder: &CheckpointFolder) -> Result<Diffusion> {
+    pub(super) fn load(w: &Weights, folder: &CheckpointFolder) -> Result<Diffusion> {
         let plugin = folder.config.plugins.stable_diffusion_head.as_ref();
         let (kind, depth) = plugin.map_or((ProjectorType::Linear, 1), |p| (p.projector_type, p.projector_depth));
         let cross = folder.unet_config.cross_dims().map_err(|why| Error::format("unet/config.json", why))?;

@@ -10,6 +10,7 @@ pub mod generation;
 pub mod llama;
 mod resnet;
 mod rotary;
+pub mod survey;
 mod transformer;
 pub mod unet;
 pub mod vae;

@@ -11,6 +11,7 @@ use crate::{Error, Result};
 /// A checkpoint file with its table of tensors. Opening reads the table only.
 pub struct WeightFile {
     what: String,
+    kind: &'static str,
     bytes: FileBytes,
     tensors: Vec<(String, TensorLayout)>,
 }
@@ -28,21 +29,26 @@ impl WeightFile {
     }
 
     fn parse(what: String, bytes: FileBytes) -> Result<Self> {
-        let tensors = if torch_bin::is_zip(&bytes) {
-            torch_bin::parse_zip(&what, &bytes)?
+        let (kind, tensors) = if torch_bin::is_zip(&bytes) {
+            ("torch file", torch_bin::parse_zip(&what, &bytes)?)
         } else if torch_bin::is_legacy(&bytes) {
-            torch_bin::parse_legacy(&what, &bytes)?
+            ("torch file", torch_bin::parse_legacy(&what, &bytes)?)
         } else if bytes.starts_with(b"version https://git-lfs") {
             return Err(Error::format(what, "is a Git LFS pointer; the weights themselves were not downloaded"));
         } else {
-            safetensors_file::parse(&what, &bytes)?
+            ("safetensors file", safetensors_file::parse(&what, &bytes)?)
         };
-        Ok(Self { what, bytes, tensors })
+        Ok(Self { what, kind, bytes, tensors })
     }
 
     /// The file's path, or the name its bytes were given.
     pub fn what(&self) -> &str {
         &self.what
+    }
+
+    /// What kind of file it is, in words.
+    pub fn kind(&self) -> &'static str {
+        self.kind
     }
 
     /// Names of the tensors, in file order.

@@ -15,6 +15,12 @@ use crate::models::config::{
 };
 use crate::{Error, Result};
 
+/// The file of a converted folder that says where it comes from.
+pub const MANIFEST: &str = "dreamllm.json";
+
+/// The version of converted folders that this program writes, and the last one that it reads.
+pub const FOLDER_VERSION: u32 = 1;
+
 /// How a checkpoint is opened when the defaults do not fit.
 #[derive(Debug, Clone, Default)]
 pub struct OpenOptions {
@@ -46,6 +52,10 @@ pub struct TokenizerFiles {
 pub struct CheckpointFolder {
     /// The folder.
     pub root: PathBuf,
+    /// The folder of the image encoder's configs.
+    pub clip_folder: PathBuf,
+    /// The folder of the image generator's configs.
+    pub diffusion_folder: PathBuf,
     /// `config.json`.
     pub config: DreamConfig,
     /// The vision tower's config.
@@ -113,6 +123,7 @@ impl CheckpointFolder {
             let why = if root.exists() { "is not a folder" } else { "there is no such folder" };
             return Err(Error::file(root, why));
         }
+        check_version(root)?;
         let config = DreamConfig::open(&root.join("config.json"))?;
         let folders = Folders::find(root, &config.plugins, options)?;
         let decoder = shards::open_weights(root, shards::TRANSFORMERS)?;
@@ -129,6 +140,8 @@ impl CheckpointFolder {
             diffusion: folders.complete_diffusion(plugin(&DIFFUSION)?)?,
             tokenizer: TokenizerFiles::find(root),
             generation_config: existing(root, "generation_config.json"),
+            clip_folder: folders.clip,
+            diffusion_folder: folders.diffusion,
             root: root.to_path_buf(),
             config,
         };
@@ -153,6 +166,21 @@ impl CheckpointFolder {
             ));
         }
         Ok(())
+    }
+}
+
+/// A folder that a later version of this program converted may hold what this one would misread.
+fn check_version(root: &Path) -> Result<()> {
+    #[derive(serde::Deserialize)]
+    struct Version {
+        format_version: u32,
+    }
+    let Some(path) = existing(root, MANIFEST) else { return Ok(()) };
+    let json = std::fs::read(&path).map_err(|e| Error::file(&path, e))?;
+    let Version { format_version } = serde_json::from_slice(&json).map_err(|e| Error::file(&path, e))?;
+    match format_version {
+        1..=FOLDER_VERSION => Ok(()),
+        _ => Err(Error::file(&path, format!("format version {format_version}; this program reads up to {FOLDER_VERSION}"))),
     }
 }
 

@@ -22,13 +22,19 @@ mod set;
 mod shards;
 mod stored;
 mod torch_bin;
+#[cfg(feature = "cli")]
+mod torch_writer;
 
 pub mod rename;
 
 pub use dtype::{GgmlType, StoredDType};
 pub use encode::{Encoding, Piece};
 pub use file::WeightFile;
-pub use folder::{CheckpointFolder, OpenOptions, TokenizerFiles};
+pub use folder::{CheckpointFolder, FOLDER_VERSION, MANIFEST, OpenOptions, TokenizerFiles};
+pub(crate) use safetensors_file::{BLOCKS_KEY, Blocks};
 pub use safetensors_writer::{SafetensorsWriter, TensorHeader};
 pub use set::{Rename, WeightSet};
+pub(crate) use shards::last_part;
 pub use stored::{Order, StoredTensor};
+#[cfg(feature = "cli")]
+pub use torch_writer::TorchWriter;

@@ -35,11 +35,11 @@ pub(super) fn parse(what: &str, bytes: &[u8]) -> Result<Vec<(String, TensorLayou
 }
 
 /// Key of the header's metadata under which the tensors in blocks are listed: a JSON object, name to [`Blocks`].
-pub(super) const BLOCKS_KEY: &str = "dreamllm.blocks";
+pub(crate) const BLOCKS_KEY: &str = "dreamllm.blocks";
 
 /// What a tensor is whose bytes (U8 for other readers) are blocks of [`crate::tensor::quantised`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Blocks {
+pub(crate) struct Blocks {
     /// `q8` or `q4`.
     pub dtype: String,
     /// Its shape.
