@@ -114,6 +114,9 @@ impl DeviceArguments {
 /// Where a checkpoint's parts are, if not where it says.
 #[derive(Args)]
 pub(super) struct SourceArguments {
+    /// A file with the language model instead of the one in the checkpoint, such as a GGUF file of the same size.
+    #[arg(long, value_name = "FILE")]
+    language_model: Option<PathBuf>,
     /// The folder of the CLIP model, if it is not in or beside the checkpoint.
     #[arg(long, value_name = "FOLDER")]
     clip: Option<PathBuf>,
@@ -124,8 +127,13 @@ pub(super) struct SourceArguments {
 
 impl SourceArguments {
     pub fn open(&self, path: &Path) -> Result<CheckpointFolder> {
-        let (clip_folder, diffusion_folder) = (self.clip.clone(), self.diffusion.clone());
-        CheckpointFolder::open_with(path, &OpenOptions { clip_folder, diffusion_folder, ..OpenOptions::default() })
+        let options = OpenOptions {
+            language_model: self.language_model.clone(),
+            clip_folder: self.clip.clone(),
+            diffusion_folder: self.diffusion.clone(),
+            allow_missing_plugins: false,
+        };
+        CheckpointFolder::open_with(path, &options)
     }
 }
 

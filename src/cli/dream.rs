@@ -145,7 +145,7 @@ impl DreamArguments {
 
     fn options(&self, diffusion: &Diffusion, source: Option<&Source>) -> Result<DrawOptions> {
         let side = diffusion.resolution;
-        let cell = diffusion.vae.downscale.max(8);
+        let cell = diffusion.downscale.max(8);
         let size = source.map_or([side, side], |source| source.size(side, cell));
         let options = self.draw.options(size, self.seed, self.batch)?;
         options.latent_size(diffusion)?;

@@ -73,13 +73,13 @@ impl DrawOptions {
 
     /// Sides of the latents, or why the picture's size cannot be drawn.
     pub fn latent_size(&self, diffusion: &Diffusion) -> Result<[usize; 2]> {
-        let cell = diffusion.vae.downscale.max(8);
+        let cell = diffusion.downscale.max(8);
         if self.width == 0 || self.height == 0 || self.width % cell != 0 || self.height % cell != 0 {
             let why =
                 format!("the picture's sides must be multiples of {cell}, but are {}x{}", self.width, self.height);
             return Err(Error::Input(why));
         }
-        Ok([self.height / diffusion.vae.downscale, self.width / diffusion.vae.downscale])
+        Ok([self.height / diffusion.downscale, self.width / diffusion.downscale])
     }
 }
 
@@ -186,7 +186,7 @@ fn predict(diffusion: &Diffusion, x: &Tensor, t: f64, context: &Tensor, options:
 
 /// Pixels around [-1, 1] of scaled latents: `[B, Y, X, C]` → `[B, Y', X', 3]`.
 pub fn decode(diffusion: &Diffusion, latents: &Tensor) -> Result<Tensor> {
-    diffusion.vae.decode(&latents.scale(1.0 / diffusion.vae.scaling_factor)?)
+    diffusion.vae.decode(&latents.scale(1.0 / diffusion.scaling_factor)?)
 }
 
 /// Pictures of scaled latents `[B, Y, X, C]`. With tiling one after another, each in tiles.
@@ -194,7 +194,7 @@ pub async fn decode_pictures(diffusion: &Diffusion, latents: &Tensor, tiling: Op
     let Some(tiling) = tiling else { return pictures(&decode(diffusion, latents)?).await };
     let mut drawn = Vec::new();
     for row in 0..latents.shape().as_slice()[0] {
-        let one = slice(latents, 0, row, 1)?.scale(1.0 / diffusion.vae.scaling_factor)?;
+        let one = slice(latents, 0, row, 1)?.scale(1.0 / diffusion.scaling_factor)?;
         let pixels = diffusion.vae.decode_tiled(&one, tiling).await?;
         check_finite(&pixels.values)?;
         drawn.push(to_rgb(&pixels)?);

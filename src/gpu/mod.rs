@@ -16,7 +16,7 @@ mod readback;
 mod recorder;
 pub mod specialise;
 
-pub use wgpu::WasmNotSend;
+pub use wgpu::{WasmNotSend, WasmNotSendSync};
 
 pub use adapter::{AdapterReport, DeviceClass, GpuOptions, list_adapters};
 pub use buffer::{Binding, Buffer, allocated};

@@ -2,12 +2,15 @@
 
 pub mod answer;
 pub mod beams;
+mod by_turns;
 pub mod clip;
 pub mod config;
 pub mod decoding;
 pub mod dreamllm;
 pub mod generation;
 pub mod llama;
+pub use by_turns::OnPart;
+
 mod resnet;
 mod rotary;
 pub mod survey;

@@ -1,8 +1,9 @@
-//! One checkpoint file of either format, recognised by its content.
+//! One checkpoint file of any format, recognised by its content.
 
 use std::path::Path;
 
 use super::bytes::FileBytes;
+use super::gguf;
 use super::safetensors_file;
 use super::stored::{StoredTensor, TensorLayout};
 use super::torch_bin;
@@ -17,7 +18,7 @@ pub struct WeightFile {
 }
 
 impl WeightFile {
-    /// Opens a safetensors file or one written by `torch.save`.
+    /// Opens a safetensors file, one written by `torch.save`, or a GGUF file with a decoder of the LLaMA family.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         Self::parse(path.display().to_string(), FileBytes::open(path)?)
@@ -33,6 +34,8 @@ impl WeightFile {
             ("torch file", torch_bin::parse_zip(&what, &bytes)?)
         } else if torch_bin::is_legacy(&bytes) {
             ("torch file", torch_bin::parse_legacy(&what, &bytes)?)
+        } else if gguf::is_gguf(&bytes) {
+            ("GGUF file", gguf::parse(&what, &bytes)?)
         } else if bytes.starts_with(b"version https://git-lfs") {
             return Err(Error::format(what, "is a Git LFS pointer; the weights themselves were not downloaded"));
         } else {

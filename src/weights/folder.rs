@@ -24,6 +24,8 @@ pub const FOLDER_VERSION: u32 = 1;
 /// How a checkpoint is opened when the defaults do not fit.
 #[derive(Debug, Clone, Default)]
 pub struct OpenOptions {
+    /// A file with the decoder's weights instead of those in the folder: GGUF, safetensors or a torch file.
+    pub language_model: Option<PathBuf>,
     /// The CLIP folder, if it is not where `config.json` says.
     pub clip_folder: Option<PathBuf>,
     /// The Stable Diffusion folder, if it is not where `config.json` says.
@@ -134,7 +136,7 @@ impl CheckpointFolder {
             unet_config: UNetConfig::open(&folders.diffusion.join("unet/config.json"))?,
             vae_config: VaeConfig::open(&folders.diffusion.join("vae/config.json"))?,
             scheduler_config: SchedulerConfig::open(&folders.diffusion.join("scheduler/scheduler_config.json"))?,
-            language: language(root, &decoder)?,
+            language: language(root, &decoder, options.language_model.as_deref())?,
             clip: folders.complete_clip(plugin(&CLIP)?)?,
             dream: plugin(&DREAM)?,
             diffusion: folders.complete_diffusion(plugin(&DIFFUSION)?)?,
@@ -203,13 +205,28 @@ impl PluginSource {
     }
 }
 
-fn language(root: &Path, decoder: &[Arc<WeightFile>]) -> Result<WeightSet> {
-    if decoder.is_empty() {
-        let why = "has no decoder weights (model.safetensors, pytorch_model.bin, or either with .index.json)";
-        return Err(Error::file(root, why));
-    }
+/// The decoder's set: from the file that was given, the folder's files, or a single GGUF file in the folder.
+fn language(root: &Path, decoder: &[Arc<WeightFile>], given: Option<&Path>) -> Result<WeightSet> {
     let mut set = WeightSet::new();
-    decoder.iter().for_each(|file| set.add(file.clone(), rename::language));
+    let mut from_files = |files: &[Arc<WeightFile>]| files.iter().for_each(|f| set.add(f.clone(), rename::language));
+    match given {
+        Some(file) => from_files(&[Arc::new(WeightFile::open(file)?)]),
+        None => from_files(decoder),
+    }
+    if given.is_some() || set.has_prefix("model.") {
+        return Ok(set);
+    }
+    match shards::gguf_files(root)?.as_slice() {
+        [file] => set.add(Arc::new(WeightFile::open(file)?), rename::language),
+        [] => {
+            let why = "has no decoder weights (model.safetensors, pytorch_model.bin, either with .index.json, or a .gguf)";
+            return Err(Error::file(root, why));
+        }
+        several => {
+            let why = format!("holds {} GGUF files; say which one the language model is", several.len());
+            return Err(Error::file(root, why));
+        }
+    }
     Ok(set)
 }
 

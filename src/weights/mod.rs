@@ -1,4 +1,4 @@
-//! Reading checkpoint files on the host: safetensors and `torch.save`, single or sharded, without a GPU.
+//! Checkpoint files on the host: safetensors, `torch.save` and GGUF, single or sharded, read and written without a GPU.
 //!
 //! From the outside in: [`CheckpointFolder`] is a DreamLLM checkpoint as a user has it on disk. It gives four
 //! [`WeightSet`]s (language, clip, dream, diffusion) with the names the models use, each over one or more
@@ -14,6 +14,7 @@ mod file;
 mod fingerprint;
 mod folder;
 mod ggml;
+mod gguf;
 mod pickle;
 mod pickle_value;
 mod safetensors_file;

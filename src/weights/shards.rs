@@ -35,6 +35,15 @@ pub(super) fn open_weights(folder: &Path, names: &[&str]) -> Result<Vec<Arc<Weig
     Ok(Vec::new())
 }
 
+/// The GGUF files of a folder, sorted.
+pub(super) fn gguf_files(folder: &Path) -> Result<Vec<PathBuf>> {
+    let entries = std::fs::read_dir(folder).map_err(|e| Error::file(folder, e))?;
+    let paths = entries.filter_map(|entry| entry.ok().map(|entry| entry.path()));
+    let mut found: Vec<PathBuf> = paths.filter(|path| path.extension().is_some_and(|end| end == "gguf")).collect();
+    found.sort();
+    Ok(found)
+}
+
 fn open_shard(folder: &Path, index: &Path, shard: &str) -> Result<Arc<WeightFile>> {
     let path = folder.join(shard);
     if !path.is_file() {
