@@ -2,7 +2,7 @@
 
 use crate::models::survey::{MemoryPlan, Part, survey};
 use crate::nn::WeightFormat;
-use crate::weights::{CheckpointFolder, StoredTensor, WeightFile};
+use crate::weights::{CheckpointFolder, OpenOptions, StoredTensor, WeightFile};
 use crate::{Error, Result};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -65,10 +65,11 @@ impl PartInfo {
 }
 
 /// Looks at a checkpoint's folder, or at a single file of weights.
-pub async fn info(path: &Path) -> Result<Info> {
+/// `options` say where a folder's parts are.
+pub async fn info(path: &Path, options: &OpenOptions) -> Result<Info> {
     match path.is_file() {
         true => file_info(path),
-        false => folder_info(&CheckpointFolder::open(path)?).await,
+        false => folder_info(&CheckpointFolder::open_with(path, options)?).await,
     }
 }
 

@@ -17,9 +17,8 @@ const TOKENS: usize = 256;
 pub(super) struct AskArguments {
     /// The question; an <image> in it is the place of a picture, which otherwise stands in front.
     question: String,
-    /// The checkpoint's folder.
-    #[arg(short, long, value_name = "CHECKPOINT")]
-    model: PathBuf,
+    #[command(flatten)]
+    model: device::ModelArguments,
     /// A picture to look at (PNG, JPEG, WebP, BMP, GIF); may be given several times.
     #[arg(long, value_name = "FILE")]
     image: Vec<PathBuf>,
@@ -80,7 +79,7 @@ impl AskArguments {
         let images = self.image.iter().map(load).collect::<Result<Vec<_>>>()?;
         let gpu = device.open(output).await?;
         let parts = LoadOptions { format: device.format(), vision: !images.is_empty(), diffusion: false };
-        let model = device::load(&self.model, &gpu, parts, output)?;
+        let model = self.model.load(&gpu, parts, output).await?;
         // JSON is printed at the end.
         let on_text = |text: &str| {
             check_interrupt()?;

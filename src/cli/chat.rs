@@ -24,9 +24,8 @@ const HELP: &str = "/image FILE   show a picture with the next question
 
 #[derive(Args)]
 pub(super) struct ChatArguments {
-    /// The checkpoint's folder.
-    #[arg(short, long, value_name = "CHECKPOINT")]
-    model: PathBuf,
+    #[command(flatten)]
+    model: device::ModelArguments,
     /// Load no image generator: less memory, but no /dream.
     #[arg(long)]
     no_dream: bool,
@@ -83,7 +82,7 @@ impl ChatArguments {
         self.draw.check()?;
         let gpu = device.open(output).await?;
         let parts = LoadOptions { format: device.format(), vision: true, diffusion: !self.no_dream };
-        let model = device::load(&self.model, &gpu, parts, output)?;
+        let model = self.model.load(&gpu, parts, output).await?;
         let side = model.diffusion.as_ref().map_or(512, |diffusion| diffusion.resolution);
         let draw = self.draw.options([side, side], self.seed, 1)?;
         let mut conversation = Conversation::new(&model, options)?;

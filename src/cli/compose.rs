@@ -18,9 +18,8 @@ const TOKENS: usize = 1024;
 pub(super) struct ComposeArguments {
     /// What the document is about, as an instruction.
     topic: String,
-    /// The checkpoint's folder.
-    #[arg(short, long, value_name = "CHECKPOINT")]
-    model: PathBuf,
+    #[command(flatten)]
+    model: device::ModelArguments,
     /// The folder to write document.md, document.html and the pictures to; made if there is none.
     #[arg(short, long, value_name = "FOLDER")]
     output: PathBuf,
@@ -53,7 +52,7 @@ impl ComposeArguments {
         device::make_folder(&self.output)?;
         let gpu = device.open(output).await?;
         let parts = LoadOptions { format: device.format(), vision: true, diffusion: true };
-        let model = device::load(&self.model, &gpu, parts, output)?;
+        let model = self.model.load(&gpu, parts, output).await?;
         let side = model.diffusion()?.resolution;
         let options = ComposeOptions {
             words,
@@ -80,7 +79,7 @@ impl ComposeArguments {
         };
         let document = compose(&model, &self.topic, &given.parts, &options, on_event).await?;
         bar.finish_and_clear();
-        let (name, adapter) = (device::name_of(&self.model), gpu.report().name.clone());
+        let (name, adapter) = (self.model.name(), gpu.report().name.clone());
         let from = Provenance {
             prompt: &self.topic,
             negative_prompt: &self.draw.negative_prompt,

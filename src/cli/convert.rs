@@ -3,6 +3,8 @@
 use super::{Output, check_interrupt, device, progress};
 use crate::Result;
 use crate::convert::{ConvertOptions, convert, elements};
+use crate::tensor::format_bytes;
+use crate::weights::CheckpointFolder;
 use clap::Args;
 use std::path::PathBuf;
 
@@ -24,7 +26,7 @@ pub(super) struct ConvertArguments {
 
 impl ConvertArguments {
     pub async fn run(&self, device: &device::DeviceArguments, output: &Output) -> Result<()> {
-        let source = self.source.open(&self.checkpoint)?;
+        let source = CheckpointFolder::open_with(&self.checkpoint, &self.source.options())?;
         let format = device.format();
         let options = ConvertOptions { format, official: self.official, shard_bytes: self.shard_size };
         let bar = progress::elements(output, elements(&source));
@@ -35,12 +37,15 @@ impl ConvertArguments {
         let written = convert(&source, &self.output, &options, &on_elements).await?;
         bar.finish_and_clear();
         if let Some(first) = written.unused.first() {
-            output.say(&format!("left out: {} tensors that the model does not use, such as {first}", written.unused.len()));
+            output.say(&format!(
+                "left out: {} tensors that the model does not use, such as {first}",
+                written.unused.len()
+            ));
         }
         if output.json {
             say!("{}", serde_json::json!(written));
         } else {
-            let size = device::size(written.bytes);
+            let size = format_bytes(written.bytes);
             say!("{}: {} tensors, {size}", self.output.display(), written.tensors);
         }
         Ok(())

@@ -2,13 +2,16 @@
 
 use super::{Output, progress};
 use crate::gpu::{Gpu, GpuOptions, summarise};
+use crate::models::OnPart;
 use crate::models::dreamllm::{Diffusion, DreamLlm, LoadOptions, bytes_to_load, stored_bytes, unread};
+use crate::models::survey::{MemoryPlan, Part, survey};
 use crate::nn::WeightFormat;
-use crate::tensor::parse_bytes;
+use crate::tensor::{format_bytes, parse_bytes};
 use crate::weights::{CheckpointFolder, OpenOptions};
 use crate::{Error, Result};
 use clap::{Args, ValueEnum};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 #[derive(Args)]
 pub(super) struct DeviceArguments {
@@ -114,7 +117,7 @@ impl DeviceArguments {
 /// Where a checkpoint's parts are, if not where it says.
 #[derive(Args)]
 pub(super) struct SourceArguments {
-    /// A file with the language model instead of the one in the checkpoint, such as a GGUF file of the same size.
+    /// A file with the language model instead of the one in the checkpoint, such as a GGUF file of it.
     #[arg(long, value_name = "FILE")]
     language_model: Option<PathBuf>,
     /// The folder of the CLIP model, if it is not in or beside the checkpoint.
@@ -126,50 +129,99 @@ pub(super) struct SourceArguments {
 }
 
 impl SourceArguments {
-    pub fn open(&self, path: &Path) -> Result<CheckpointFolder> {
-        let options = OpenOptions {
+    /// How to open the checkpoint.
+    pub fn options(&self) -> OpenOptions {
+        OpenOptions {
             language_model: self.language_model.clone(),
             clip_folder: self.clip.clone(),
             diffusion_folder: self.diffusion.clone(),
             allow_missing_plugins: false,
-        };
-        CheckpointFolder::open_with(path, &options)
+        }
     }
 }
 
-/// Bytes for people.
-pub(super) fn size(bytes: u64) -> String {
-    indicatif::BinaryBytes(bytes).to_string()
+/// The checkpoint of a command, and how it is loaded.
+#[derive(Args)]
+pub(super) struct ModelArguments {
+    /// The checkpoint's folder.
+    #[arg(short, long, value_name = "CHECKPOINT")]
+    model: PathBuf,
+    /// Keep one part of the model on the device at a time: less memory, more loading.
+    #[arg(long)]
+    low_memory: bool,
+    /// Refuse to load weights that take more device memory than this, such as 8GiB.
+    #[arg(long, value_name = "BYTES", value_parser = parse_bytes)]
+    max_memory: Option<u64>,
+    #[command(flatten)]
+    source: SourceArguments,
 }
 
-/// Opens a checkpoint and loads the parts that are needed, with a bar by bytes.
-pub(super) fn load(path: &Path, gpu: &Gpu, options: LoadOptions, output: &Output) -> Result<DreamLlm> {
-    let folder = CheckpointFolder::open(path)?;
-    let bar = progress::bytes(output, bytes_to_load(&folder, options));
-    let model = DreamLlm::load(&folder, gpu, options, &|bytes| bar.inc(bytes))?;
-    bar.finish_and_clear();
-    let unused = unread(&folder, options);
-    if let Some(first) = unused.first() {
-        output.say(&format!("warning: {} tensors of the checkpoint are not used, such as {first}", unused.len()));
+impl ModelArguments {
+    /// Opens the checkpoint and loads the parts that are needed, with a bar by bytes.
+    pub async fn load(&self, gpu: &Gpu, options: LoadOptions, output: &Output) -> Result<DreamLlm> {
+        let folder = CheckpointFolder::open_with(&self.model, &self.source.options())?;
+        self.plan(&folder, options.format, |part| options.loads(part), output).await?;
+        if self.low_memory {
+            return DreamLlm::load_by_turns(Arc::new(folder), gpu, options, on_part(output));
+        }
+        let bar = progress::bytes(output, bytes_to_load(&folder, options));
+        let model = DreamLlm::load(&folder, gpu, options, &|bytes| bar.inc(bytes))?;
+        bar.finish_and_clear();
+        let unused = unread(&folder, options);
+        if let Some(first) = unused.first() {
+            output.say(&format!("warning: {} tensors of the checkpoint are not used, such as {first}", unused.len()));
+        }
+        Ok(model)
     }
-    Ok(model)
+
+    /// Opens the checkpoint and loads only the image generator.
+    pub async fn load_diffusion(
+        &self,
+        gpu: &Gpu,
+        format: WeightFormat,
+        output: &Output,
+    ) -> Result<(Diffusion, Arc<CheckpointFolder>)> {
+        let folder = Arc::new(CheckpointFolder::open_with(&self.model, &self.source.options())?);
+        let wants = |part| matches!(part, Part::ConditionProjector | Part::UNet | Part::Vae);
+        self.plan(&folder, format, wants, output).await?;
+        if self.low_memory {
+            return Ok((Diffusion::open_by_turns(folder.clone(), gpu, format, on_part(output))?, folder));
+        }
+        let bar = progress::bytes(output, stored_bytes(&folder.diffusion));
+        let diffusion = Diffusion::open(&folder, gpu, format, &|bytes| bar.inc(bytes))?;
+        bar.finish_and_clear();
+        Ok((diffusion, folder))
+    }
+
+    /// Says what memory the weights will take, or refuses if that is too much.
+    async fn plan(
+        &self,
+        folder: &CheckpointFolder,
+        format: WeightFormat,
+        wants: impl Fn(Part) -> bool,
+        output: &Output,
+    ) -> Result<()> {
+        let plan = MemoryPlan::new(&survey(folder).await?, format, wants);
+        let (together, in_turn) = (format_bytes(plan.together()), format_bytes(plan.in_turn()));
+        output.say(&match self.low_memory {
+            true => format!("weights: {in_turn} at a time, of {together} ({plan})"),
+            false => format!("weights: {together} ({plan})"),
+        });
+        self.max_memory.map_or(Ok(()), |limit| plan.check(limit, self.low_memory))
+    }
+
+    /// The name of the checkpoint's folder.
+    pub fn name(&self) -> String {
+        name_of(&self.model)
+    }
 }
 
-/// Loads only the image generator.
-pub(super) fn load_diffusion(
-    folder: &CheckpointFolder,
-    gpu: &Gpu,
-    format: WeightFormat,
-    output: &Output,
-) -> Result<Diffusion> {
-    let bar = progress::bytes(output, stored_bytes(&folder.diffusion));
-    let diffusion = Diffusion::open(folder, gpu, format, &|bytes| bar.inc(bytes))?;
-    bar.finish_and_clear();
-    Ok(diffusion)
+fn on_part(output: &Output) -> OnPart {
+    if output.quiet { |_| () } else { |part| note!("loading: {part}") }
 }
 
 /// The name of a checkpoint's folder.
-pub(super) fn name_of(folder: &Path) -> String {
+fn name_of(folder: &Path) -> String {
     let whole = folder.canonicalize().unwrap_or_else(|_| folder.to_path_buf());
     whole.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
 }

@@ -9,7 +9,6 @@ use crate::diffusion::source::Source;
 use crate::gpu::Gpu;
 use crate::image::{RgbImage, load, replace_file, write_png};
 use crate::models::dreamllm::{Diffusion, LoadOptions};
-use crate::weights::CheckpointFolder;
 use crate::{Error, Result};
 use clap::Args;
 use std::path::{Path, PathBuf};
@@ -20,9 +19,8 @@ pub(super) struct DreamArguments {
     /// What to draw; an <image> in it is the place of a picture, which otherwise stands in front.
     #[arg(required_unless_present = "load_condition", conflicts_with = "load_condition")]
     prompt: Option<String>,
-    /// The checkpoint's folder.
-    #[arg(short, long, value_name = "CHECKPOINT")]
-    model: PathBuf,
+    #[command(flatten)]
+    model: device::ModelArguments,
     /// A picture in the prompt, to edit or to take a subject from; may be given several times.
     #[arg(long, value_name = "FILE", conflicts_with = "load_condition")]
     image: Vec<PathBuf>,
@@ -71,8 +69,8 @@ impl DreamArguments {
         let source = self.source()?;
         let gpu = device.open(output).await?;
         let ready = match &self.load_condition {
-            Some(file) => self.saved(file, &gpu, device, output)?,
-            None => self.fresh(&images, &gpu, device, output)?,
+            Some(file) => self.saved(file, &gpu, device, output).await?,
+            None => self.fresh(&images, &gpu, device, output).await?,
         };
         if let Some(file) = &self.save_condition {
             replace_file(file, &ready.condition.to_bytes().await?)?;
@@ -81,7 +79,7 @@ impl DreamArguments {
         let options = self.options(&ready.diffusion, source.as_ref())?;
         let drawn = self.draw(&ready, &options, source.as_ref(), output).await?;
         check_interrupt()?;
-        let (name, adapter) = (device::name_of(&self.model), gpu.report().name.clone());
+        let (name, adapter) = (self.model.name(), gpu.report().name.clone());
         let from = Provenance {
             prompt: &ready.condition.prompt,
             negative_prompt: &ready.condition.negative_prompt,
@@ -115,7 +113,7 @@ impl DreamArguments {
     }
 
     /// From words and pictures. The language model leaves the device before drawing begins.
-    fn fresh(
+    async fn fresh(
         &self,
         images: &[RgbImage],
         gpu: &Gpu,
@@ -123,7 +121,7 @@ impl DreamArguments {
         output: &Output,
     ) -> Result<Ready> {
         let options = LoadOptions { format: device.format(), vision: !images.is_empty(), diffusion: true };
-        let model = device::load(&self.model, gpu, options, output)?;
+        let model = self.model.load(gpu, options, output).await?;
         let prompt = self.prompt.as_deref().unwrap_or_default();
         let condition = Condition::new(&model, prompt, &self.draw.negative_prompt, images)?;
         let fingerprint = model.fingerprint;
@@ -132,14 +130,13 @@ impl DreamArguments {
     }
 
     /// From a file.
-    fn saved(&self, file: &Path, gpu: &Gpu, device: &device::DeviceArguments, output: &Output) -> Result<Ready> {
+    async fn saved(&self, file: &Path, gpu: &Gpu, device: &device::DeviceArguments, output: &Output) -> Result<Ready> {
         let condition = Condition::open(file, gpu)?;
-        let folder = CheckpointFolder::open(&self.model)?;
+        let (diffusion, folder) = self.model.load_diffusion(gpu, device.format(), output).await?;
         let fingerprint = folder.fingerprint();
         if condition.fingerprint != fingerprint {
             output.say(&format!("warning: {} was made by another checkpoint", file.display()));
         }
-        let diffusion = device::load_diffusion(&folder, gpu, device.format(), output)?;
         Ok(Ready { diffusion, condition, fingerprint })
     }
 

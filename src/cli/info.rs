@@ -3,6 +3,7 @@
 use super::{Output, device};
 use crate::Result;
 use crate::info::{Info, info};
+use crate::tensor::format_bytes;
 use clap::Args;
 use std::path::PathBuf;
 
@@ -10,11 +11,13 @@ use std::path::PathBuf;
 pub(super) struct InfoArguments {
     /// A checkpoint's folder, or one file of weights (safetensors, a torch .bin, GGUF).
     checkpoint: PathBuf,
+    #[command(flatten)]
+    source: device::SourceArguments,
 }
 
 impl InfoArguments {
     pub async fn run(&self, output: &Output) -> Result<()> {
-        let info = info(&self.checkpoint).await?;
+        let info = info(&self.checkpoint, &self.source.options()).await?;
         if output.json {
             say!("{}", serde_json::json!(info));
         } else {
@@ -30,7 +33,7 @@ fn print(info: &Info) {
     say!("\n{:<20} {:>8} {:>15} {:>12}  stored as", "part", "tensors", "parameters", "in the files");
     for part in &info.parts {
         let types: Vec<&str> = part.dtypes.keys().map(String::as_str).collect();
-        let size = device::size(part.bytes);
+        let size = format_bytes(part.bytes);
         say!("{:<20} {:>8} {:>15} {size:>12}  {}", part.name, part.tensors, part.parameters, types.join(", "));
     }
     if let Some(first) = info.unused.first() {
@@ -50,5 +53,5 @@ fn print(info: &Info) {
 }
 
 fn row(name: &str, sizes: impl Iterator<Item = u64>) {
-    say!("{name:<20}{}", sizes.map(|bytes| format!("{:>11}", device::size(bytes))).collect::<String>());
+    say!("{name:<20}{}", sizes.map(|bytes| format!("{:>11}", format_bytes(bytes))).collect::<String>());
 }

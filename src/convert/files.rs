@@ -2,9 +2,7 @@
 
 use super::target::Target;
 use crate::models::survey::Part;
-use crate::weights::{
-    BLOCKS_KEY, Blocks, CheckpointFolder, SafetensorsWriter, StoredDType, TensorHeader, TorchWriter,
-};
+use crate::weights::{BLOCKS_KEY, Blocks, CheckpointFolder, SafetensorsWriter, StoredDType, TensorHeader, TorchWriter};
 use crate::{Error, Result};
 use std::collections::BTreeMap;
 use std::fs;
@@ -124,7 +122,8 @@ fn shards(targets: Vec<Target<'_>>, most: u64) -> Vec<Vec<Target<'_>>> {
         bytes += more;
     }
     // Readers that map the file like wide types in front, where everything is aligned.
-    let width = |target: &Target<'_>| std::cmp::Reverse(if target.blocks().is_some() { 0 } else { target.dtype().unit().1 });
+    let width =
+        |target: &Target<'_>| std::cmp::Reverse(if target.blocks().is_some() { 0 } else { target.dtype().unit().1 });
     shards.iter_mut().for_each(|shard| shard.sort_by_key(width));
     shards
 }

@@ -149,6 +149,8 @@ pub async fn sample(
         Some(unconditional) => concat(&[unconditional, condition], 0)?,
         None => condition.clone(),
     };
+    // The decoder's work ends before the denoiser comes, which may take the decoder's place.
+    gpu.finish().await?;
     let source = source.map(|s| s.prepare(diffusion, shape, &sampler, options.steps, noise, gpu)).transpose()?;
     let mut latents = match &source {
         Some(source) => source.start(&sampler)?,

@@ -7,6 +7,7 @@
 use super::clip::ClipVision;
 use super::config::{ClipPreprocessConfig, DreamConfig, ProjectorType, SchedulerConfig};
 use super::llama::{Cache, Llama, Tokens};
+use super::survey::Part;
 use super::unet::UNet;
 use super::vae::Vae;
 use crate::gpu::Gpu;
@@ -87,6 +88,17 @@ pub struct LoadOptions {
     pub vision: bool,
     /// Whether pictures will be drawn.
     pub diffusion: bool,
+}
+
+impl LoadOptions {
+    /// Whether a part is loaded.
+    pub fn loads(&self, part: Part) -> bool {
+        match part {
+            Part::Decoder | Part::Queries => true,
+            Part::ImageEncoder | Part::VisualProjector => self.vision,
+            Part::ConditionProjector | Part::UNet | Part::Vae => self.diffusion,
+        }
+    }
 }
 
 /// Rows of tokens with pictures among them, as the decoder gets them.

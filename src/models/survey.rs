@@ -4,10 +4,11 @@
 
 use super::dreamllm::{Diffusion, Vision};
 use super::llama::Llama;
-use crate::Result;
 use crate::gpu::{DeviceClass, Gpu, GpuOptions, allocated};
 use crate::nn::{Wanted, WeightFormat, Weights};
+use crate::tensor::format_bytes;
 use crate::weights::{CheckpointFolder, WeightSet, rename};
+use crate::{Error, Result};
 use serde::Serialize;
 use std::cell::RefCell;
 
@@ -129,7 +130,9 @@ impl MemoryPlan {
             let of_part = wanted.iter().filter(|tensor| Part::of(&tensor.name) == part);
             of_part.map(|tensor| allocated(tensor.dtype(format).bytes(tensor.shape.len()))).sum()
         };
-        MemoryPlan { parts: Part::ALL.into_iter().filter(|part| wants(*part)).map(|part| (part, bytes(part))).collect() }
+        MemoryPlan {
+            parts: Part::ALL.into_iter().filter(|part| wants(*part)).map(|part| (part, bytes(part))).collect(),
+        }
     }
 
     /// Bytes if everything is on the device at once.
@@ -139,12 +142,27 @@ impl MemoryPlan {
 
     /// Bytes if a part leaves the device before the next one comes: those that stay, and the largest other one.
     pub fn in_turn(&self) -> u64 {
-        let bytes = |stays: bool| self.parts.iter().filter(move |(part, _)| part.stays() == stays).map(|(_, bytes)| *bytes);
+        let bytes =
+            |stays: bool| self.parts.iter().filter(move |(part, _)| part.stays() == stays).map(|(_, bytes)| *bytes);
         bytes(true).sum::<u64>() + bytes(false).max().unwrap_or(0)
     }
 
-    /// Bytes at the peak.
-    pub fn peak(&self, low_memory: bool) -> u64 {
-        if low_memory { self.in_turn() } else { self.together() }
+    /// An error with the numbers if the weights do not fit into `limit` bytes.
+    pub fn check(&self, limit: u64, by_turns: bool) -> Result<()> {
+        let (together, in_turn) = (format_bytes(self.together()), format_bytes(self.in_turn()));
+        let (fits, need) = match by_turns {
+            true => (self.in_turn() <= limit, format!("{in_turn} for its largest part")),
+            false => (self.together() <= limit, format!("{together} together, or {in_turn} part by part")),
+        };
+        let what = format!("the device memory of the weights ({self})");
+        if fits { Ok(()) } else { Err(Error::TooLarge { what, need, limit: format_bytes(limit) }) }
+    }
+}
+
+impl std::fmt::Display for MemoryPlan {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let parts = self.parts.iter().filter(|(part, _)| !part.stays());
+        let parts: Vec<String> = parts.map(|(part, bytes)| format!("{part} {}", format_bytes(*bytes))).collect();
+        f.write_str(&parts.join(", "))
     }
 }

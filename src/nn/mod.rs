@@ -13,6 +13,6 @@ pub use conv::Conv2d;
 pub use linear::Linear;
 pub use norm::{GroupNorm, LayerNorm, RmsNorm};
 pub use parameters::{Parameter, Parameters};
-pub use projector::Projector;
 pub use place::{LoadPart, Place, Seat};
+pub use projector::Projector;
 pub use weights::{Wanted, WeightFormat, Weights};

@@ -182,7 +182,10 @@ fn check_version(root: &Path) -> Result<()> {
     let Version { format_version } = serde_json::from_slice(&json).map_err(|e| Error::file(&path, e))?;
     match format_version {
         1..=FOLDER_VERSION => Ok(()),
-        _ => Err(Error::file(&path, format!("format version {format_version}; this program reads up to {FOLDER_VERSION}"))),
+        _ => Err(Error::file(
+            &path,
+            format!("format version {format_version}; this program reads up to {FOLDER_VERSION}"),
+        )),
     }
 }
 
@@ -219,7 +222,8 @@ fn language(root: &Path, decoder: &[Arc<WeightFile>], given: Option<&Path>) -> R
     match shards::gguf_files(root)?.as_slice() {
         [file] => set.add(Arc::new(WeightFile::open(file)?), rename::language),
         [] => {
-            let why = "has no decoder weights (model.safetensors, pytorch_model.bin, either with .index.json, or a .gguf)";
+            let why =
+                "has no decoder weights (model.safetensors, pytorch_model.bin, either with .index.json, or a .gguf)";
             return Err(Error::file(root, why));
         }
         several => {

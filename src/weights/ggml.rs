@@ -112,10 +112,7 @@ fn with_offsets(out: &mut [f32], block: &[u8], fifth: Option<&[u8]>, halves: &[u
 fn scale_and_offset(packed: &[u8], run: usize) -> (u8, u8) {
     match run {
         0..4 => (packed[run] & 63, packed[run + 4] & 63),
-        _ => (
-            packed[run + 4] & 15 | packed[run - 4] >> 6 << 4,
-            packed[run + 4] >> 4 | packed[run] >> 6 << 4,
-        ),
+        _ => (packed[run + 4] & 15 | packed[run - 4] >> 6 << 4, packed[run + 4] >> 4 | packed[run] >> 6 << 4),
     }
 }
 
@@ -146,7 +143,9 @@ mod tests {
     #[test]
     fn blocks_of_32() {
         let halves: Vec<u8> = (0..16).map(|i| i | (15 - i) << 4).collect();
-        let want = |f: fn(f32) -> f32| (0..16).map(|i| i as f32).chain((0..16).map(|i| 15.0 - i as f32)).map(f).collect::<Vec<_>>();
+        let want = |f: fn(f32) -> f32| {
+            (0..16).map(|i| i as f32).chain((0..16).map(|i| 15.0 - i as f32)).map(f).collect::<Vec<_>>()
+        };
         let q4 = [&f16_bytes(0.5)[..], &halves].concat();
         assert_eq!(decoded(GgmlType::Q4_0, &q4), want(|q| 0.5 * (q - 8.0)));
         let q4_1 = [&f16_bytes(0.5)[..], &f16_bytes(-2.0), &halves].concat();

@@ -83,7 +83,9 @@ impl Header {
     fn layouts(&self, file: usize) -> Result<Vec<(String, TensorLayout)>, String> {
         let architecture = self.text("general.architecture")?;
         if architecture != "llama" {
-            return Err(format!("holds a model of the kind {architecture:?}; only decoders of the kind \"llama\" are read"));
+            return Err(format!(
+                "holds a model of the kind {architecture:?}; only decoders of the kind \"llama\" are read"
+            ));
         }
         let (mut taken, mut names, mut found) = (Vec::new(), BTreeSet::new(), Vec::new());
         for entry in &self.tensors {
@@ -123,9 +125,9 @@ impl Header {
     fn layout(&self, entry: &Entry, place: std::ops::Range<usize>) -> Result<TensorLayout, String> {
         let heads = match entry.name.rsplit_once("attn_").map(|(_, kind)| kind) {
             Some("q.weight") => self.number("llama.attention.head_count")?,
-            Some("k.weight") => self
-                .number("llama.attention.head_count_kv")
-                .or_else(|_| self.number("llama.attention.head_count"))?,
+            Some("k.weight") => {
+                self.number("llama.attention.head_count_kv").or_else(|_| self.number("llama.attention.head_count"))?
+            }
             _ => return TensorLayout::contiguous(entry.dtype, entry.shape.clone(), place),
         };
         let heads = usize::try_from(heads).map_err(|_| "has impossibly many heads")?;
@@ -208,7 +210,8 @@ impl<'a> Reader<'a> {
     fn take(&mut self, count: u64) -> Result<&'a [u8], String> {
         let end = usize::try_from(count).ok().and_then(|count| self.at.checked_add(count));
         let taken = end.and_then(|end| self.bytes.get(self.at..end));
-        let taken = taken.ok_or_else(|| format!("ends within its header: {count} bytes are missing at byte {}", self.at))?;
+        let taken =
+            taken.ok_or_else(|| format!("ends within its header: {count} bytes are missing at byte {}", self.at))?;
         self.at += taken.len();
         Ok(taken)
     }

@@ -177,7 +177,8 @@ mod tests {
     fn what_is_written_is_read() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("dream_embedding.bin");
-        let tensor = |name: &str, dtype, shape: &[usize]| TensorHeader { name: name.into(), dtype, shape: shape.to_vec() };
+        let tensor =
+            |name: &str, dtype, shape: &[usize]| TensorHeader { name: name.into(), dtype, shape: shape.to_vec() };
         let tensors = vec![
             tensor("a.weight", StoredDType::F32, &[2, 3]),
             tensor("none", StoredDType::F32, &[0]),
