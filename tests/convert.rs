@@ -12,6 +12,7 @@ use dreamllm::models::answer::AnswerOptions;
 use dreamllm::models::dreamllm::{DreamLlm, LoadOptions};
 use dreamllm::models::survey::{MemoryPlan, survey};
 use dreamllm::nn::{Parameters, WeightFormat};
+use dreamllm::verify::{Verdict, verify_against};
 use dreamllm::weights::{CheckpointFolder, OpenOptions, SafetensorsWriter, StoredDType, TensorHeader};
 use dreamllm::{DType, Error, Result, Tensor};
 use std::collections::BTreeMap;
@@ -125,6 +126,22 @@ fn quantised_folders_go_back_to_official_floats() {
     let options = ConvertOptions { format: WeightFormat::Q4, official: true, ..Default::default() };
     let refused = pollster::block_on(convert(&source, &folder.path().join("no"), &options, &|_| Ok(()))).unwrap_err();
     assert!(refused.to_string().contains("quantised"), "{refused}");
+}
+
+#[test]
+fn a_quantised_folder_passes_the_stages_of_its_origin() {
+    let folder = tempfile::tempdir().unwrap();
+    let (q8, reference) = (folder.path().join("q8"), tiny().join("reference"));
+    converted(&tiny(), &q8, WeightFormat::Q8, false, u64::MAX);
+    let verified = |root: &Path, format| {
+        let reports = verify_against(root, &reference, gpu(), format, |_| ());
+        let reports = pollster::block_on(reports).unwrap();
+        let failed: Vec<_> = reports.iter().filter(|report| report.verdict == Verdict::Failed).collect();
+        assert!(failed.is_empty(), "{failed:#?}");
+        reports.into_iter().map(|report| (report.stage, report.worst.to_bits())).collect::<Vec<_>>()
+    };
+    // The bounds are those of the format in the files, and the errors are those of rounding while loading.
+    assert_eq!(verified(&q8, WeightFormat::Stored), verified(&tiny(), WeightFormat::Q8));
 }
 
 #[test]

@@ -32,9 +32,11 @@ pub use dtype::{GgmlType, StoredDType};
 pub use encode::{Encoding, Piece};
 pub use file::WeightFile;
 pub use folder::{CheckpointFolder, FOLDER_VERSION, MANIFEST, OpenOptions, TokenizerFiles};
+#[cfg(feature = "cli")]
 pub(crate) use safetensors_file::{BLOCKS_KEY, Blocks};
 pub use safetensors_writer::{SafetensorsWriter, TensorHeader};
 pub use set::{Rename, WeightSet};
+#[cfg(feature = "cli")]
 pub(crate) use shards::last_part;
 pub use stored::{Order, StoredTensor};
 #[cfg(feature = "cli")]
