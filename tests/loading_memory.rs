@@ -21,10 +21,10 @@ use std::sync::Arc;
 
 const MB: u64 = 1_000_000;
 const CHILD: &str = "DREAMLLM_LOAD";
-const VOCABULARY: usize = 65536;
+const VOCABULARY: usize = 32768; // a table of 256 MiB, the largest buffer of the recording device
 const WIDTH: usize = 2048;
 const WIDE: usize = 8192;
-const LAYERS: usize = 4;
+const LAYERS: usize = 6;
 
 fn config() -> DreamConfig {
     DreamConfig {
@@ -103,7 +103,7 @@ fn host_memory_stays_under_the_largest_tensor_and_300_mb() {
     let path = folder.path().join("model.safetensors");
     let total = write_sparse(&path);
     let largest = tensors().iter().filter_map(TensorHeader::bytes).max().unwrap();
-    assert!(total > 2_000 * MB && largest < 550 * MB);
+    assert!(total > 2_000 * MB && largest < 300 * MB);
     for (name, _) in formats {
         let mut child = std::process::Command::new(std::env::current_exe().unwrap());
         child.args(["--ignored", "--nocapture", "--exact", "host_memory_stays_under_the_largest_tensor_and_300_mb"]);
