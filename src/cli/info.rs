@@ -42,7 +42,7 @@ fn print(info: &Info) {
     if info.memory.is_empty() {
         return;
     }
-    say!("\nDevice memory of the weights, by --weights ({} without it):", info.memory[0].weights);
+    say!("\nDevice memory of the weights, by --weights ({}: without it):", info.memory[0].weights);
     let names = info.memory.iter().map(|memory| format!("{:>11}", memory.weights)).collect::<String>();
     say!("{:<20}{names}", "");
     for (i, (part, _)) in info.memory[0].parts.iter().enumerate() {

@@ -34,7 +34,7 @@ impl StoredTensor<'_> {
     pub fn encode(&self, to: Encoding, mut sink: impl FnMut(Piece<'_>) -> Result<()>) -> Result<()> {
         match self.blocks(to.order) {
             Some((dtype, bytes)) if dtype == to.dtype => self.pass(dtype, bytes, sink),
-            _ => self.convert(to.order, &mut |elements, values| {
+            _ => self.convert(to.order, |elements, values| {
                 let (halves, blocks);
                 let bytes = match to.dtype {
                     DType::F16 => {
@@ -63,7 +63,7 @@ impl StoredTensor<'_> {
     }
 
     /// The elements as f32, in another order.
-    fn convert(&self, order: Order, sink: &mut dyn FnMut(Range<usize>, &[f32]) -> Result<()>) -> Result<()> {
+    fn convert(&self, order: Order, mut sink: impl FnMut(Range<usize>, &[f32]) -> Result<()>) -> Result<()> {
         let (mut source, mut turned) = (Vec::new(), Vec::new());
         let filters = match (order, self.shape()) {
             (Order::ChannelsLast, &[_, c, ky, kx]) => Some((c, ky * kx)),

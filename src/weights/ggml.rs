@@ -180,7 +180,7 @@ mod tests {
             packed[i + 4] = offsets[i] | offsets[i + 4] >> 4 << 6;
             packed[i + 8] = scales[i + 4] & 15 | offsets[i + 4] << 4;
         }
-        let halves: Vec<u8> = (0..128u8).map(|i| i % 16 | ((i + 3) % 16) << 4).collect();
+        let halves: Vec<u8> = (0..128u8).map(|i| (i % 16) | (((i + 3) % 16) << 4)).collect();
         let head = [&f16_bytes(0.5)[..], &f16_bytes(0.25), &packed].concat();
         let q4 = decoded(GgmlType::Q4_K, &[&head[..], &halves].concat());
         let q = |run: usize, i: usize| ((i + 32 * (run / 2) + 3 * (run % 2)) % 16) as f32;
