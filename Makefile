@@ -1,10 +1,11 @@
 # make demo   draws a picture and answers a question with the model in weights/ (or the tiny reference model)
+# make test-large   host memory while 2 GB are loaded (reads them, a minute)
 # make test   everything that must hold: formatting, lints, docs, shaders, ops, parity with recorded PyTorch tensors, examples
 MODEL ?= tests/reference/tiny
 CARGO ?= cargo
 EXAMPLES = $(basename $(notdir $(sort $(wildcard examples/*.rs))))
 
-.PHONY: demo test lint bench bench-peers web-check setup
+.PHONY: demo test test-large lint bench bench-peers web-check setup
 
 demo: setup
 	$(CARGO) build --release --quiet
@@ -17,6 +18,9 @@ demo: setup
 test: setup lint
 	$(CARGO) test --quiet
 	@for e in $(EXAMPLES); do echo "example $$e"; $(CARGO) run --quiet --example $$e >/dev/null || exit 1; done
+
+test-large:
+	$(CARGO) test --release --test loading_memory -- --ignored --nocapture
 
 lint:
 	@$(CARGO) fmt --version >/dev/null 2>&1 || rustup component add rustfmt

@@ -34,7 +34,7 @@ async fn run() -> Result<()> {
     let (wanted, nothing) = (wanted?, nothing?);
 
     // The latents of a picture of 32 x 32 pixels are 16 x 16 cells of four channels, and begin as noise alone.
-    let side = 32 / model.vae.downscale;
+    let side = 32 / model.downscale;
     let mut noise = BatchNoise::new(NoiseSource::Philox, 42, 1);
     let mut x = noise.draw(&gpu, [1, side, side, model.latent_channels])?;
 

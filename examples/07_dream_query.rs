@@ -58,7 +58,7 @@ async fn run() -> Result<()> {
     assert!(difference(&hidden, &model.dream(&mut cache, 1)?).await? < 1e-5);
 
     // The UNet attends to the vectors at every resolution: the same noise is seen as another picture.
-    let side = diffusion.resolution / diffusion.vae.downscale;
+    let side = diffusion.resolution / diffusion.downscale;
     let noise = normal(&gpu, [1, side, side, diffusion.latent_channels], 42, 0)?;
     let timestep = Tensor::from_f32(&gpu, &[500.0], [1])?;
     let dog = diffusion.unet.forward(&noise, &timestep, &condition)?;

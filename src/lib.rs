@@ -6,6 +6,8 @@ pub mod autograd;
 pub mod bench;
 #[cfg(feature = "cli")]
 pub mod cli;
+#[cfg(feature = "cli")]
+pub mod convert;
 pub mod data;
 pub mod diffusion;
 #[cfg(feature = "cli")]
@@ -14,6 +16,8 @@ mod error;
 pub mod eval;
 pub mod gpu;
 pub mod image;
+#[cfg(feature = "cli")]
+pub mod info;
 pub mod interleaved;
 pub mod models;
 pub mod nn;

@@ -318,7 +318,7 @@ fn one_tile_is_exact_and_several_are_close() {
     println!("tiles are {relative:.1e} off");
     assert!(relative > 0.0 && relative < 0.2, "{relative}");
     // Decoding through the pipeline gives the same picture.
-    let scaled = latents.scale(diffusion.vae.scaling_factor).unwrap();
+    let scaled = latents.scale(diffusion.scaling_factor).unwrap();
     let one = dreamllm::diffusion::pipeline::decode_pictures(diffusion, &scaled, Some(Tiling::default()));
     let plain = block_on(pictures(&decode(diffusion, &scaled).unwrap())).unwrap();
     assert!(levels(&block_on(one).unwrap()[0], &plain[0]) <= 1);

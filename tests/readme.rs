@@ -82,8 +82,7 @@ fn every_verb_of_the_readme_has_help() {
     verbs.sort_unstable();
     verbs.dedup();
     assert!(verbs.contains(&"doctor") && verbs.contains(&"bench"), "{verbs:?}");
-    let planned = ["train"]; // the README says that it does not exist yet
-    for verb in verbs.into_iter().filter(|verb| !planned.contains(verb)) {
+    for verb in verbs {
         let out = shell(&format!("dreamllm {verb} --help"), Path::new("/"));
         assert!(out.status.success(), "{verb}: {}", String::from_utf8_lossy(&out.stderr));
     }

@@ -23,7 +23,7 @@ pub fn weights(bytes: &[u8]) {
         }
         assert_eq!(read.len(), count, "{name:?}");
         if let Some(raw) = tensor.raw() {
-            assert_eq!(raw.len(), tensor.len() * tensor.dtype().size(), "{name:?}");
+            assert_eq!(Some(raw.len()), tensor.dtype().bytes(tensor.len()), "{name:?}");
         }
     }
 }

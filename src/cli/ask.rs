@@ -6,7 +6,6 @@ use crate::models::answer::{Answer, AnswerOptions, Ending, answer};
 use crate::models::dreamllm::LoadOptions;
 use crate::models::preflight;
 use crate::ops::sample::Sampling;
-use crate::weights::CheckpointFolder;
 use crate::{Error, Result};
 use clap::Args;
 use std::io::Write;
@@ -26,9 +25,8 @@ Examples:
 pub(super) struct AskArguments {
     /// The question; an <image> in it is the place of a picture, which otherwise stands in front.
     question: String,
-    /// The checkpoint's folder.
-    #[arg(short, long, value_name = "CHECKPOINT")]
-    model: PathBuf,
+    #[command(flatten)]
+    model: device::ModelArguments,
     /// A picture to look at (PNG, JPEG, WebP, BMP, GIF); may be given several times.
     #[arg(long, value_name = "FILE")]
     image: Vec<PathBuf>,
@@ -88,13 +86,13 @@ impl AskArguments {
             AnswerOptions { beams: self.beams, ..self.words.options(TOKENS, self.seed, self.system.clone())? };
         options.check()?;
         let images = self.image.iter().map(load).collect::<Result<Vec<_>>>()?;
-        let folder = CheckpointFolder::open(&self.model)?;
+        let folder = self.model.open()?;
         let prompt = options.chat().ask(images.len(), &self.question).prompt();
         preflight::check_prompt(&folder, &prompt, images.len(), 1)?;
         let gpu = device.open(output).await?;
         let parts =
             LoadOptions { format: device.format(), vision: !images.is_empty(), diffusion: false, ..Default::default() };
-        let model = device::load(&folder, &gpu, parts, output)?;
+        let model = self.model.load(&folder, &gpu, parts, output).await?;
         // JSON is printed at the end.
         let on_text = |text: &str| {
             check_interrupt()?;

@@ -9,7 +9,6 @@ use crate::image::{load, replace_file, write_png};
 use crate::interleaved::Conversation;
 use crate::models::dreamllm::LoadOptions;
 use crate::models::preflight;
-use crate::weights::CheckpointFolder;
 use crate::{Error, Result};
 use clap::Args;
 use std::path::{Path, PathBuf};
@@ -38,9 +37,8 @@ Lines typed at a terminal are kept in ~/.local/state/dreamllm/chat_history, for 
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct ChatArguments {
-    /// The checkpoint's folder.
-    #[arg(short, long, value_name = "CHECKPOINT")]
-    model: PathBuf,
+    #[command(flatten)]
+    model: device::ModelArguments,
     /// Load no image generator: less memory, but no /dream.
     #[arg(long)]
     no_dream: bool,
@@ -94,14 +92,14 @@ impl Line<'_> {
 impl ChatArguments {
     pub async fn run(&self, device: &device::DeviceArguments, output: &Output) -> Result<()> {
         let options = self.words.options(TOKENS, self.seed, self.system.clone())?;
-        let folder = CheckpointFolder::open(&self.model)?;
+        let folder = self.model.open()?;
         let side = preflight::resolution(&folder);
         let draw = self.draw.options([side, side], self.seed, 1)?;
         preflight::check_drawing(&folder, &draw)?;
         let gpu = device.open(output).await?;
         let parts =
             LoadOptions { format: device.format(), vision: true, diffusion: !self.no_dream, ..Default::default() };
-        let model = device::load(&folder, &gpu, parts, output)?;
+        let model = self.model.load(&folder, &gpu, parts, output).await?;
         let mut conversation = Conversation::new(&model, options)?;
         output.say("/help lists the commands");
         let mut lines = LineEditor::new()?;

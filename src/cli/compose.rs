@@ -8,7 +8,6 @@ use crate::image::{load, replace_file, write_png};
 use crate::interleaved::{ComposeOptions, Composed, Document, Event, compose};
 use crate::models::dreamllm::LoadOptions;
 use crate::models::preflight;
-use crate::weights::CheckpointFolder;
 use crate::{Error, Result};
 use clap::Args;
 use std::path::{Path, PathBuf};
@@ -29,9 +28,8 @@ Ctrl-C ends the document there: what was written so far is kept.";
 pub(super) struct ComposeArguments {
     /// What the document is about, as an instruction.
     topic: String,
-    /// The checkpoint's folder.
-    #[arg(short, long, value_name = "CHECKPOINT")]
-    model: PathBuf,
+    #[command(flatten)]
+    model: device::ModelArguments,
     /// The folder to write document.md, document.html and the pictures to; made if there is none.
     #[arg(short, long, value_name = "FOLDER")]
     output: PathBuf,
@@ -63,7 +61,7 @@ impl ComposeArguments {
             return Err(Error::Input("--every must be at least 1".into()));
         }
         let given = self.given.as_deref().map(read).transpose()?.unwrap_or_default();
-        let folder = CheckpointFolder::open(&self.model)?;
+        let folder = self.model.open()?;
         let side = preflight::resolution(&folder);
         let draw = self.draw.options([side, side], self.seed, 1)?;
         preflight::check_drawing(&folder, &draw)?;
@@ -72,7 +70,7 @@ impl ComposeArguments {
         device::check_output(&self.output.join("document.md"))?;
         let gpu = device.open(output).await?;
         let parts = LoadOptions { format: device.format(), vision: true, diffusion: true, ..Default::default() };
-        let model = device::load(&folder, &gpu, parts, output)?;
+        let model = self.model.load(&folder, &gpu, parts, output).await?;
         let options = ComposeOptions {
             words,
             draw,
@@ -101,7 +99,7 @@ impl ComposeArguments {
         if !complete && document.parts.len() == given.parts.len() {
             return Err(Error::Cancelled); // there is nothing new to keep
         }
-        let (name, adapter) = (device::name_of(&self.model), gpu.report().name.clone());
+        let (name, adapter) = (self.model.name(), gpu.report().name.clone());
         let from = Provenance {
             prompt: &self.topic,
             negative_prompt: &self.draw.negative_prompt,

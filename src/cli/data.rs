@@ -6,7 +6,13 @@ use crate::{Error, Result};
 use clap::{Args, Subcommand};
 use std::path::PathBuf;
 
+const EXAMPLES: &str = "\
+Examples:
+  dreamllm data shapes --out shapes --count 2000
+  dreamllm data shapes --out heldout --split heldout --kinds captions,questions --seed 1";
+
 #[derive(Args)]
+#[command(after_help = EXAMPLES)]
 pub(super) struct DataArguments {
     #[command(subcommand)]
     what: What,
@@ -19,6 +25,7 @@ enum What {
 }
 
 #[derive(Args)]
+#[command(after_help = EXAMPLES)]
 struct ShapesArguments {
     /// Folder to write to; it gets a folder for each theme.
     #[arg(long, value_name = "DIR")]
@@ -27,13 +34,13 @@ struct ShapesArguments {
     #[arg(long, default_value_t = 1000, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
     count: u64,
     /// Seed of scenes and words.
-    #[arg(long, default_value_t = 0)]
+    #[arg(long, default_value_t = 0, value_name = "N")]
     seed: u64,
     /// Pixels of a picture's side: 32 or 64.
-    #[arg(long, default_value_t = 32)]
+    #[arg(long, default_value_t = 32, value_name = "PIXELS")]
     side: usize,
     /// train: without the compositions of docs/shapes-heldout.md; heldout: each with one of them; all.
-    #[arg(long, default_value = "train", value_parser = split)]
+    #[arg(long, default_value = "train", value_name = "NAME", value_parser = split)]
     split: Split,
     /// What to write, of captions, questions, comparisons, instructions, edits, stories, compositions, or pairs, conversations,
     /// documents.

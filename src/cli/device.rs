@@ -3,13 +3,16 @@
 use super::{Output, progress};
 use crate::gpu::{Gpu, GpuOptions, summarise};
 use crate::image::check_writable;
+use crate::models::OnPart;
 use crate::models::dreamllm::{Diffusion, DreamLlm, LoadOptions, bytes_to_load, stored_bytes, unread};
+use crate::models::survey::{MemoryPlan, Part, survey};
 use crate::nn::WeightFormat;
-use crate::tensor::parse_bytes;
-use crate::weights::CheckpointFolder;
+use crate::tensor::{format_bytes, parse_bytes};
+use crate::weights::{CheckpointFolder, OpenOptions};
 use crate::{Error, Result};
 use clap::{Args, ValueEnum};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 #[derive(Args)]
 #[command(next_help_heading = "Device")]
@@ -17,9 +20,9 @@ pub(super) struct DeviceArguments {
     /// The GPU to use: part of its name, such as "nvidia", "intel" or "llvmpipe" [env: DREAMLLM_ADAPTER].
     #[arg(long, global = true, value_name = "NAME")]
     adapter: Option<String>,
-    /// Format of the large weights on the device; f32 is exact, the others take less memory.
-    #[arg(long, global = true, value_enum, default_value_t = Format::F32, value_name = "FORMAT")]
-    weights: Format,
+    /// Format of the large weights on the device; f32 is exact, the others take less memory [default: as the checkpoint stores them].
+    #[arg(long, global = true, value_enum, value_name = "FORMAT")]
+    weights: Option<Format>,
     /// Behave as a device that binds at most so much at once: a number of bytes, KiB, MiB or GiB, such as 128MiB.
     #[arg(long, global = true, value_name = "BYTES", value_parser = parse_bytes)]
     max_binding: Option<u64>,
@@ -52,10 +55,11 @@ enum Format {
 impl DeviceArguments {
     pub fn format(&self) -> WeightFormat {
         match self.weights {
-            Format::F32 => WeightFormat::F32,
-            Format::F16 => WeightFormat::F16,
-            Format::Q8 => WeightFormat::Q8,
-            Format::Q4 => WeightFormat::Q4,
+            None => WeightFormat::Stored,
+            Some(Format::F32) => WeightFormat::F32,
+            Some(Format::F16) => WeightFormat::F16,
+            Some(Format::Q8) => WeightFormat::Q8,
+            Some(Format::Q4) => WeightFormat::Q4,
         }
     }
 
@@ -113,33 +117,124 @@ impl DeviceArguments {
     }
 }
 
-/// Loads the parts of a checkpoint that are needed, with a bar by bytes.
-pub(super) fn load(folder: &CheckpointFolder, gpu: &Gpu, options: LoadOptions, output: &Output) -> Result<DreamLlm> {
-    let bar = progress::bytes(output, bytes_to_load(folder, options));
-    let model = DreamLlm::load(folder, gpu, options, &|bytes| bar.inc(bytes))?;
-    bar.finish_and_clear();
-    let unused = unread(folder, options);
-    if let Some(first) = unused.first() {
-        output.say(&format!("warning: {} tensors of the checkpoint are not used, such as {first}", unused.len()));
-    }
-    Ok(model)
+/// Where a checkpoint's parts are, if not where it says.
+#[derive(Args)]
+pub(super) struct SourceArguments {
+    /// A file with the language model instead of the one in the checkpoint, such as a GGUF file of it.
+    #[arg(long, value_name = "FILE")]
+    language_model: Option<PathBuf>,
+    /// The folder of the CLIP model, if it is not in or beside the checkpoint.
+    #[arg(long, value_name = "FOLDER")]
+    clip: Option<PathBuf>,
+    /// The folder of the Stable Diffusion model, if it is not in or beside the checkpoint.
+    #[arg(long, value_name = "FOLDER")]
+    diffusion: Option<PathBuf>,
 }
 
-/// Loads only the image generator.
-pub(super) fn load_diffusion(
-    folder: &CheckpointFolder,
-    gpu: &Gpu,
-    format: WeightFormat,
-    output: &Output,
-) -> Result<Diffusion> {
-    let bar = progress::bytes(output, stored_bytes(&folder.diffusion));
-    let diffusion = Diffusion::open(folder, gpu, format, &|bytes| bar.inc(bytes))?;
-    bar.finish_and_clear();
-    Ok(diffusion)
+impl SourceArguments {
+    /// How to open the checkpoint.
+    pub fn options(&self) -> OpenOptions {
+        OpenOptions {
+            language_model: self.language_model.clone(),
+            clip_folder: self.clip.clone(),
+            diffusion_folder: self.diffusion.clone(),
+            ..Default::default()
+        }
+    }
+}
+
+/// The checkpoint of a command, and how it is loaded.
+#[derive(Args)]
+pub(super) struct ModelArguments {
+    /// The checkpoint's folder.
+    #[arg(short, long, value_name = "CHECKPOINT")]
+    model: PathBuf,
+    /// Keep one part of the model on the device at a time: less memory, more loading.
+    #[arg(long)]
+    low_memory: bool,
+    /// Refuse to load weights that take more device memory than this, such as 8GiB.
+    #[arg(long, value_name = "BYTES", value_parser = parse_bytes)]
+    max_memory: Option<u64>,
+    #[command(flatten)]
+    source: SourceArguments,
+}
+
+impl ModelArguments {
+    /// Opens the checkpoint.
+    pub fn open(&self) -> Result<Arc<CheckpointFolder>> {
+        CheckpointFolder::open_with(&self.model, &self.source.options()).map(Arc::new)
+    }
+
+    /// Loads the parts that are needed, with a bar by bytes.
+    pub async fn load(
+        &self,
+        folder: &Arc<CheckpointFolder>,
+        gpu: &Gpu,
+        options: LoadOptions,
+        output: &Output,
+    ) -> Result<DreamLlm> {
+        self.plan(folder, options.format, |part| options.loads(part), output).await?;
+        if self.low_memory {
+            return DreamLlm::load_by_turns(folder.clone(), gpu, options, on_part(output));
+        }
+        let bar = progress::bytes(output, bytes_to_load(folder, options));
+        let model = DreamLlm::load(folder, gpu, options, &|bytes| bar.inc(bytes))?;
+        bar.finish_and_clear();
+        let unused = unread(folder, options);
+        if let Some(first) = unused.first() {
+            output.say(&format!("warning: {} tensors of the checkpoint are not used, such as {first}", unused.len()));
+        }
+        Ok(model)
+    }
+
+    /// Loads only the image generator.
+    pub async fn load_diffusion(
+        &self,
+        folder: &Arc<CheckpointFolder>,
+        gpu: &Gpu,
+        format: WeightFormat,
+        output: &Output,
+    ) -> Result<Diffusion> {
+        let wants = |part| matches!(part, Part::ConditionProjector | Part::UNet | Part::Vae);
+        self.plan(folder, format, wants, output).await?;
+        if self.low_memory {
+            return Diffusion::open_by_turns(folder.clone(), gpu, format, on_part(output));
+        }
+        let bar = progress::bytes(output, stored_bytes(&folder.diffusion));
+        let diffusion = Diffusion::open(folder, gpu, format, &|bytes| bar.inc(bytes))?;
+        bar.finish_and_clear();
+        Ok(diffusion)
+    }
+
+    /// Says what memory the weights will take, or refuses if that is too much.
+    async fn plan(
+        &self,
+        folder: &CheckpointFolder,
+        format: WeightFormat,
+        wants: impl Fn(Part) -> bool,
+        output: &Output,
+    ) -> Result<()> {
+        let plan = MemoryPlan::new(&survey(folder).await?, format, wants);
+        let (together, in_turn) = (format_bytes(plan.together()), format_bytes(plan.in_turn()));
+        output.say(&match self.low_memory {
+            true => format!("weights: {in_turn} at a time, of {together} ({plan})"),
+            false => format!("weights: {together} ({plan})"),
+        });
+        self.max_memory.map_or(Ok(()), |limit| plan.check(limit, self.low_memory))
+    }
+
+    /// The name of the checkpoint's folder.
+    pub fn name(&self) -> String {
+        name_of(&self.model)
+    }
+}
+
+fn on_part(output: &Output) -> OnPart {
+    if output.quiet { |_| () } else { |part| note!("loading: {part}") }
 }
 
 /// The name of a checkpoint's folder.
-pub(super) fn name_of(folder: &Path) -> String {
+fn name_of(folder: &Path) -> String {
     let whole = folder.canonicalize().unwrap_or_else(|_| folder.to_path_buf());
     whole.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
 }

@@ -15,6 +15,7 @@ use crate::weights::CheckpointFolder;
 use crate::{Error, Result};
 use clap::Args;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Instant;
 
 /// More would fit no device, and each is a file to check.
@@ -32,9 +33,8 @@ pub(super) struct DreamArguments {
     /// What to draw; an <image> in it is the place of a picture, which otherwise stands in front.
     #[arg(required_unless_present = "load_condition", conflicts_with = "load_condition")]
     prompt: Option<String>,
-    /// The checkpoint's folder.
-    #[arg(short, long, value_name = "CHECKPOINT")]
-    model: PathBuf,
+    #[command(flatten)]
+    model: device::ModelArguments,
     /// A picture in the prompt, to edit or to take a subject from; may be given several times.
     #[arg(long, value_name = "FILE", conflicts_with = "load_condition")]
     image: Vec<PathBuf>,
@@ -81,13 +81,13 @@ impl DreamArguments {
         self.check()?;
         let images = self.image.iter().map(load).collect::<Result<Vec<_>>>()?;
         let source = self.source()?;
-        let folder = CheckpointFolder::open(&self.model)?;
+        let folder = self.model.open()?;
         let options = self.options(&folder, source.as_ref())?;
         self.check_prompts(&folder, images.len())?;
         let gpu = device.open(output).await?;
         let ready = match &self.load_condition {
-            Some(file) => self.saved(file, &folder, &gpu, device, output)?,
-            None => self.fresh(&images, &folder, &gpu, device, output)?,
+            Some(file) => self.saved(file, &folder, &gpu, device, output).await?,
+            None => self.fresh(&images, &folder, &gpu, device, output).await?,
         };
         if let Some(file) = &self.save_condition {
             replace_file(file, &ready.condition.to_bytes().await?)?;
@@ -95,7 +95,7 @@ impl DreamArguments {
         let start = Instant::now();
         let drawn = self.draw(&ready, &options, source.as_ref(), output).await?;
         check_interrupt()?;
-        let (name, adapter) = (device::name_of(&self.model), gpu.report().name.clone());
+        let (name, adapter) = (self.model.name(), gpu.report().name.clone());
         let from = Provenance {
             prompt: &ready.condition.prompt,
             negative_prompt: &ready.condition.negative_prompt,
@@ -141,17 +141,17 @@ impl DreamArguments {
     }
 
     /// From words and pictures. The language model leaves the device before drawing begins.
-    fn fresh(
+    async fn fresh(
         &self,
         images: &[RgbImage],
-        folder: &CheckpointFolder,
+        folder: &Arc<CheckpointFolder>,
         gpu: &Gpu,
         device: &device::DeviceArguments,
         output: &Output,
     ) -> Result<Ready> {
         let options =
             LoadOptions { format: device.format(), vision: !images.is_empty(), diffusion: true, ..Default::default() };
-        let model = device::load(folder, gpu, options, output)?;
+        let model = self.model.load(folder, gpu, options, output).await?;
         let prompt = self.prompt.as_deref().unwrap_or_default();
         let condition = Condition::new(&model, prompt, &self.draw.negative_prompt, images)?;
         let fingerprint = model.fingerprint;
@@ -160,10 +160,10 @@ impl DreamArguments {
     }
 
     /// From a file.
-    fn saved(
+    async fn saved(
         &self,
         file: &Path,
-        folder: &CheckpointFolder,
+        folder: &Arc<CheckpointFolder>,
         gpu: &Gpu,
         device: &device::DeviceArguments,
         output: &Output,
@@ -173,7 +173,7 @@ impl DreamArguments {
         if condition.fingerprint != fingerprint {
             output.say(&format!("warning: {} was made by another checkpoint", file.display()));
         }
-        let diffusion = device::load_diffusion(folder, gpu, device.format(), output)?;
+        let diffusion = self.model.load_diffusion(folder, gpu, device.format(), output).await?;
         Ok(Ready { diffusion, condition, fingerprint })
     }
 

@@ -5,7 +5,13 @@ use crate::Result;
 use clap::Args;
 use std::path::PathBuf;
 
+const EXAMPLES: &str = "\
+Examples:
+  dreamllm init configs/shapes/model -o runs/shapes/0-untrained
+  dreamllm init configs/shapes/model -o other --seed 7";
+
 #[derive(Args)]
+#[command(after_help = EXAMPLES)]
 pub(super) struct InitArguments {
     /// A folder of configs and tokenizer files, laid out like a checkpoint.
     #[arg(value_name = "CONFIGS")]

@@ -20,11 +20,13 @@ mod ask;
 mod bench;
 mod chat;
 mod compose;
+mod convert;
 mod data;
 mod device;
 mod doctor;
 mod drawing;
 mod dream;
+mod info;
 mod init;
 mod line_editor;
 mod manual;
@@ -73,6 +75,10 @@ enum Command {
     Chat(Box<chat::ChatArguments>),
     /// Write a document with pictures.
     Compose(Box<compose::ComposeArguments>),
+    /// Write a checkpoint as one folder, smaller if you like, or back as the official files.
+    Convert(convert::ConvertArguments),
+    /// Show what a checkpoint holds, and the memory it takes.
+    Info(info::InfoArguments),
     /// Make a new model with random weights from configs, to be trained.
     Init(init::InitArguments),
     /// Make training data.
@@ -149,6 +155,8 @@ impl Command {
             Command::Ask(ask) => ask.run(device, output).await.map(done),
             Command::Chat(chat) => chat.run(device, output).await.map(done),
             Command::Compose(compose) => compose.run(device, output).await,
+            Command::Convert(convert) => convert.run(device, output).await.map(done),
+            Command::Info(info) => info.run(output).await.map(done),
             Command::Init(init) => init.run(device, output).await.map(done),
             Command::Data(data) => data.run(output).map(done),
             Command::Train(train) => train.run(device, output).await.map(done),

@@ -15,6 +15,11 @@ pub(super) fn bytes(output: &Output, length: u64) -> ProgressBar {
     bar(output, length, "loading  {bar:30} {bytes}/{total_bytes} {bytes_per_sec}")
 }
 
+/// Converting, by elements.
+pub(super) fn elements(output: &Output, length: u64) -> ProgressBar {
+    bar(output, length, "converting {bar:30} {percent}% {eta} left")
+}
+
 /// Denoising, by steps.
 pub(super) fn steps(output: &Output, length: usize) -> ProgressBar {
     bar(output, length as u64, "dreaming {bar:30} {pos}/{len} {per_sec} {eta} left")

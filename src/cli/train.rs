@@ -9,7 +9,15 @@ use clap::Args;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 
+const EXAMPLES: &str = "\
+Examples:
+  dreamllm train --config configs/stage1.toml
+  dreamllm train --config configs/stage1.toml --resume
+
+Everything is in the file: the model, the data, which parts learn, the losses, the optimiser. Ctrl-C saves and stops.";
+
 #[derive(Args)]
+#[command(after_help = EXAMPLES)]
 pub(super) struct TrainArguments {
     /// What to train, on what, and how: a TOML file as in configs/.
     #[arg(short, long, value_name = "FILE")]

@@ -2,7 +2,7 @@
 
 use super::{Output, check_interrupt, device};
 use crate::Result;
-use crate::verify::{Measure, StageReport, Verdict, verify};
+use crate::verify::{Measure, StageReport, Verdict, verify_against};
 use clap::Args;
 use std::path::PathBuf;
 
@@ -18,11 +18,15 @@ The exit code is 1 if a stage failed.";
 pub(super) struct VerifyArguments {
     /// A checkpoint's folder with `reference/` in it.
     checkpoint: PathBuf,
+    /// The recordings, if they are elsewhere: those of the checkpoint that this one was converted from.
+    #[arg(long, value_name = "FOLDER")]
+    reference: Option<PathBuf>,
 }
 
 impl VerifyArguments {
     /// Whether nothing failed.
     pub async fn run(&self, device: &device::DeviceArguments, output: &Output) -> Result<bool> {
+        let reference = self.reference.clone().unwrap_or_else(|| self.checkpoint.join("reference"));
         let gpu = device.open(output).await?;
         if !output.json {
             say!("{:<38} {:>8}  {:>9}  {:>7}  verdict", "stage", "compared", "worst", "bound");
@@ -32,7 +36,7 @@ impl VerifyArguments {
                 print(report);
             }
         };
-        let reports = verify(&self.checkpoint, &gpu, device.format(), show).await?;
+        let reports = verify_against(&self.checkpoint, &reference, &gpu, device.format(), show).await?;
         check_interrupt()?;
         let passed = reports.iter().all(|report| report.verdict != Verdict::Failed);
         if output.json {

@@ -149,13 +149,15 @@ pub async fn sample(
 ) -> Result<Tensor> {
     let gpu = condition.gpu();
     let [rows, _, _] = condition.dims("sample condition", "B Q E")?;
-    let [y, x] = options.latent_size(diffusion.vae.downscale)?;
+    let [y, x] = options.latent_size(diffusion.downscale)?;
     let shape = [rows, y, x, diffusion.latent_channels];
     let mut sampler = Sampler::new(options.sampler, &diffusion.scheduler, options.steps, options.sampler_options)?;
     let context = match unconditional.filter(|_| options.is_guided()) {
         Some(unconditional) => concat(&[unconditional, condition], 0)?,
         None => condition.clone(),
     };
+    // The decoder's work ends before the denoiser comes, which may take the decoder's place.
+    gpu.finish().await?;
     let source = source.map(|s| s.prepare(diffusion, shape, &sampler, options.steps, noise, gpu)).transpose()?;
     let mut latents = match &source {
         Some(source) => source.start(&sampler)?,
@@ -193,7 +195,7 @@ fn predict(diffusion: &Diffusion, x: &Tensor, t: f64, context: &Tensor, options:
 
 /// Pixels around [-1, 1] of scaled latents: `[B, Y, X, C]` → `[B, Y', X', 3]`.
 pub fn decode(diffusion: &Diffusion, latents: &Tensor) -> Result<Tensor> {
-    diffusion.vae.decode(&latents.scale(1.0 / diffusion.vae.scaling_factor)?)
+    diffusion.vae.decode(&latents.scale(1.0 / diffusion.scaling_factor)?)
 }
 
 /// Pictures of scaled latents `[B, Y, X, C]`. With tiling one after another, each in tiles.
@@ -201,7 +203,7 @@ pub async fn decode_pictures(diffusion: &Diffusion, latents: &Tensor, tiling: Op
     let Some(tiling) = tiling else { return pictures(&decode(diffusion, latents)?).await };
     let mut drawn = Vec::new();
     for row in 0..latents.shape().as_slice()[0] {
-        let one = slice(latents, 0, row, 1)?.scale(1.0 / diffusion.vae.scaling_factor)?;
+        let one = slice(latents, 0, row, 1)?.scale(1.0 / diffusion.scaling_factor)?;
         let pixels = diffusion.vae.decode_tiled(&one, tiling).await?;
         check_finite(&pixels.values)?;
         drawn.push(to_rgb(&pixels)?);

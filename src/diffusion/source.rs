@@ -71,13 +71,13 @@ impl Source {
             let why = format!("a strength of {} leaves none of {steps} steps; take more of either", self.strength);
             return Err(Error::Input(why));
         }
-        let pixels = [y, x].map(|side| side * diffusion.vae.downscale);
+        let pixels = [y, x].map(|side| side * diffusion.downscale);
         let values = unit_pixels(&cover(&self.picture, pixels[1], pixels[0])?);
         let encoded = diffusion.vae.encode(&Tensor::from_f32(gpu, &values, [1, pixels[0], pixels[1], 3])?)?;
         let fresh = noise.draw(gpu, [rows, y, x, c])?;
-        let latents = encoded.sample(&fresh)?.scale(diffusion.vae.scaling_factor)?;
+        let latents = encoded.sample(&fresh)?.scale(diffusion.scaling_factor)?;
         let mask = self.mask.as_ref().map(|mask| {
-            let shares = mean_by_cell(&cover(mask, pixels[1], pixels[0])?, diffusion.vae.downscale);
+            let shares = mean_by_cell(&cover(mask, pixels[1], pixels[0])?, diffusion.downscale);
             // A cell that is drawn anew in part is drawn anew.
             let anew: Vec<f32> = shares.iter().map(|share| f32::from(*share > 0.0)).collect();
             Tensor::from_f32(gpu, &anew, [1, y, x, 1])

@@ -23,8 +23,16 @@ pub struct Binding<'a> {
     pub size: u64,
 }
 
+/// Bytes of uploads that may wait on the host: the driver's copies of them are freed only after a submission.
+const STAGED: u64 = 64 << 20;
+
 const USAGE: wgpu::BufferUsages =
     wgpu::BufferUsages::STORAGE.union(wgpu::BufferUsages::COPY_SRC).union(wgpu::BufferUsages::COPY_DST);
+
+/// Bytes of device memory that a tensor of `bytes` bytes takes.
+pub fn allocated(bytes: u64) -> u64 {
+    size_class(bytes)
+}
 
 impl Gpu {
     /// A buffer of at least `bytes` bytes.
@@ -114,7 +122,12 @@ impl Gpu {
             tail[..bytes.len() - whole].copy_from_slice(&bytes[whole..]);
             self.0.queue.write_buffer(buffer.raw(), offset + whole as u64, &tail);
         }
-        self.check_fault()
+        let staged = {
+            let mut recorder = lock(&self.0.recorder);
+            recorder.staged += bytes.len() as u64;
+            recorder.staged
+        };
+        if staged >= STAGED { self.send_uploads() } else { self.check_fault() }
     }
 }
 

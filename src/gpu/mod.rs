@@ -16,10 +16,10 @@ mod readback;
 mod recorder;
 pub mod specialise;
 
-pub use wgpu::WasmNotSend;
+pub use wgpu::{WasmNotSend, WasmNotSendSync};
 
 pub use adapter::{AdapterReport, DeviceClass, GpuOptions, list_adapters};
-pub use buffer::{Binding, Buffer};
+pub use buffer::{Binding, Buffer, allocated};
 pub use device::{Gpu, Limits};
 pub use kernel::{Kernel, Variant};
 pub use profile::{KernelTime, summarise};

@@ -32,6 +32,14 @@ impl Gpu {
         self.read(&probe, 0, 4).await.map(|_| ())
     }
 
+    /// Sends the uploads that wait on the host, and has their copies there freed. What is recorded stays recorded.
+    pub(super) fn send_uploads(&self) -> Result<()> {
+        lock(&self.0.recorder).staged = 0;
+        self.0.queue.submit([]);
+        self.drive()?;
+        self.check_fault()
+    }
+
     pub(super) async fn map(&self, staging: &wgpu::Buffer) -> Result<Vec<u8>> {
         let signal = Signal::default();
         let done = signal.clone();

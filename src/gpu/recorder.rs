@@ -30,6 +30,8 @@ pub(super) struct Recorder {
     pending_buffers: FastSet<u64>,
     /// Error scopes whose outcome the platform has not told yet.
     pub unsettled: Vec<(String, Outcome)>,
+    /// Bytes uploaded since the last submission.
+    pub staged: u64,
     log: Option<Vec<RecordedDispatch>>,
     pub profiler: Option<Profiler>,
 }
@@ -80,6 +82,7 @@ impl Recorder {
             groups: BindGroups::default(),
             pending_buffers: Default::default(),
             unsettled: Vec::new(),
+            staged: 0,
             log: None,
             profiler: None,
         }
@@ -208,6 +211,7 @@ impl Gpu {
         recorder.pending_buffers.clear();
         recorder.uniforms.clear();
         recorder.work = 0.0;
+        recorder.staged = 0;
     }
 
     fn uniform_group(&self, buffer: &wgpu::Buffer) -> wgpu::BindGroup {

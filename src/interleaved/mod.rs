@@ -30,7 +30,7 @@ struct Painter<'a> {
 
 impl<'a> Painter<'a> {
     fn new(model: &'a DreamLlm, options: &'a DrawOptions, negative: &'a str) -> Result<Self> {
-        options.latent_size(model.diffusion()?.vae.downscale)?;
+        options.latent_size(model.diffusion()?.downscale)?;
         let unconditional = model.condition(&model.context(negative, &[])?)?;
         Ok(Painter { model, options, negative, unconditional })
     }

@@ -7,11 +7,12 @@
 use super::clip::ClipVision;
 use super::config::{ClipPreprocessConfig, DreamConfig, ProjectorType, SchedulerConfig};
 use super::llama::{Cache, Llama, Tokens};
+use super::survey::Part;
 use super::unet::UNet;
 use super::vae::Vae;
 use crate::gpu::Gpu;
 use crate::image::{RgbImage, clip_pixels};
-use crate::nn::{LayerNorm, Parameters, Projector, WeightFormat, Weights};
+use crate::nn::{LayerNorm, Parameters, Place, Projector, WeightFormat, Weights};
 use crate::ops::embedding::put_rows;
 use crate::ops::fill::zeros;
 use crate::ops::layout::{concat, slice};
@@ -31,7 +32,7 @@ pub struct DreamLlm {
     /// Ids of the tokens with a role.
     pub special: SpecialTokens,
     /// The decoder.
-    pub llama: Llama,
+    pub llama: Place<Llama>,
     /// What is put behind a row to ask for a picture, `[Q, C]`.
     pub dream_queries: Tensor,
     /// The image encoder, where pictures are read.
@@ -45,7 +46,7 @@ pub struct DreamLlm {
 /// Pictures to rows of embeddings.
 pub struct Vision {
     /// The encoder.
-    pub clip: ClipVision,
+    pub clip: Place<ClipVision>,
     /// Hidden state that is read.
     pub select: usize,
     /// Vectors per picture.
@@ -61,9 +62,13 @@ pub struct Diffusion {
     /// Hidden states of the queries to condition vectors.
     pub projector: Projector,
     /// The denoiser.
-    pub unet: UNet,
+    pub unet: Place<UNet>,
     /// The autoencoder.
-    pub vae: Vae,
+    pub vae: Place<Vae>,
+    /// Latents are multiplied by this for the denoiser.
+    pub scaling_factor: f32,
+    /// Pixels along a latent's side.
+    pub downscale: usize,
     /// The noise schedule the denoiser was trained with.
     pub scheduler: SchedulerConfig,
     /// Channels of a latent.
@@ -85,6 +90,17 @@ pub struct LoadOptions {
     pub diffusion: bool,
     /// The seed of weights that no file has, [`crate::nn::initial`]; without one they are an error.
     pub initial: Option<u64>,
+}
+
+impl LoadOptions {
+    /// Whether a part is loaded.
+    pub fn loads(&self, part: Part) -> bool {
+        match part {
+            Part::Decoder | Part::Queries => true,
+            Part::ImageEncoder | Part::VisualProjector => self.vision,
+            Part::ConditionProjector | Part::UNet | Part::Vae => self.diffusion,
+        }
+    }
 }
 
 /// Rows of tokens with pictures among them, as the decoder gets them.
@@ -118,6 +134,23 @@ impl DreamLlm {
             let weights = Weights::root(set, gpu, options.format, progress);
             weights.kept_in(parameters, prefix).initialised(options.initial)
         };
+        let llama = Place::stays(load_llama(&root(&folder.language, ""), folder)?);
+        let queries = root(&folder.dream, rename::DREAM_IN_ALL).only_row("dream_queries", folder.queries_shape())?;
+        let vision = || Vision::load(&root(&folder.clip, rename::CLIP_IN_ALL), folder);
+        let diffusion = || Diffusion::load(&root(&folder.diffusion, rename::DIFFUSION_IN_ALL), folder);
+        let vision = options.vision.then(vision).transpose()?;
+        let diffusion = options.diffusion.then(diffusion).transpose()?;
+        DreamLlm::of_parts(folder, gpu, llama, queries, vision, diffusion)
+    }
+
+    pub(super) fn of_parts(
+        folder: &CheckpointFolder,
+        gpu: &Gpu,
+        llama: Place<Llama>,
+        dream_queries: Tensor,
+        vision: Option<Vision>,
+        diffusion: Option<Diffusion>,
+    ) -> Result<DreamLlm> {
         let config = folder.config.clone();
         let tokenizer = Tokenizer::from_folder(&folder.root)?;
         let special = SpecialTokens::new(&tokenizer)?;
@@ -125,25 +158,8 @@ impl DreamLlm {
             let why = format!("the tokenizer has {} tokens, but vocab_size is {}", tokenizer.len(), config.vocab_size);
             return Err(Error::file(folder.root.join("config.json"), why));
         }
-        let queries = config.plugins.dream_embedding.as_ref().map_or(64, |d| d.num_dream_queries);
-        Ok(DreamLlm {
-            gpu: gpu.clone(),
-            tokenizer,
-            special,
-            llama: Llama::load(&root(&folder.language, ""), &config)?,
-            dream_queries: root(&folder.dream, rename::DREAM_IN_ALL)
-                .only_row("dream_queries", [queries, config.hidden_size])?,
-            vision: options
-                .vision
-                .then(|| Vision::load(&root(&folder.clip, rename::CLIP_IN_ALL), folder))
-                .transpose()?,
-            diffusion: options
-                .diffusion
-                .then(|| Diffusion::load(&root(&folder.diffusion, rename::DIFFUSION_IN_ALL), folder))
-                .transpose()?,
-            config,
-            fingerprint: folder.fingerprint(),
-        })
+        let (gpu, fingerprint) = (gpu.clone(), folder.fingerprint());
+        Ok(DreamLlm { gpu, config, tokenizer, special, llama, dream_queries, vision, diffusion, fingerprint })
     }
 
     /// The image encoder, or an error if it was not loaded.
@@ -254,14 +270,19 @@ pub(crate) fn put_blocks(embeds: &Tensor, places: &[usize], blocks: &Tensor) -> 
 }
 
 impl Vision {
-    fn load(w: &Weights, folder: &CheckpointFolder) -> Result<Vision> {
+    pub(super) fn load(w: &Weights, folder: &CheckpointFolder) -> Result<Vision> {
+        Vision::of_parts(w, folder, Place::stays(load_clip(w, folder)?))
+    }
+
+    /// Loads everything but the encoder.
+    pub(super) fn of_parts(w: &Weights, folder: &CheckpointFolder, clip: Place<ClipVision>) -> Result<Vision> {
         let config = &folder.clip_config;
         let plugin = folder.config.plugins.clip_vision_embedding.as_ref();
         let select = config.hidden_state(plugin.map_or(-2, |p| p.select_layer));
         let (kind, depth) = plugin.map_or((ProjectorType::Linear, 1), |p| (p.projector_type, p.projector_depth));
         let norm = || LayerNorm::load(&(w / "post_layernorm"), config.hidden_size, config.layer_norm_eps);
         Ok(Vision {
-            clip: ClipVision::load(&(w / "clip_vision_model" / "vision_model"), config)?,
+            clip,
             select: select.map_err(|why| Error::file(folder.root.join("config.json"), why))?,
             patches: config.patches(),
             preprocess: folder.clip_preprocess.clone(),
@@ -299,21 +320,50 @@ impl Diffusion {
         Diffusion::load(&Weights::root(&folder.diffusion, gpu, format, progress), folder)
     }
 
-    fn load(w: &Weights, folder: &CheckpointFolder) -> Result<Diffusion> {
+    pub(super) fn load(w: &Weights, folder: &CheckpointFolder) -> Result<Diffusion> {
+        let (unet, vae) = (Place::stays(load_unet(w, folder)?), Place::stays(load_vae(w, folder)?));
+        Diffusion::of_parts(w, folder, unet, vae)
+    }
+
+    /// Loads everything but the denoiser and the autoencoder.
+    pub(super) fn of_parts(
+        w: &Weights,
+        folder: &CheckpointFolder,
+        unet: Place<UNet>,
+        vae: Place<Vae>,
+    ) -> Result<Diffusion> {
         let plugin = folder.config.plugins.stable_diffusion_head.as_ref();
         let (kind, depth) = plugin.map_or((ProjectorType::Linear, 1), |p| (p.projector_type, p.projector_depth));
         let cross = folder.unet_config.cross_dims().map_err(|why| Error::format("unet/config.json", why))?;
         let width = folder.config.hidden_size;
         Ok(Diffusion {
             projector: Projector::load(&(w / "projector"), width, cross[0], kind, depth)?,
-            unet: UNet::load(&(w / "unet"), &folder.unet_config)?,
-            vae: Vae::load(&(w / "vae"), &folder.vae_config)?,
+            unet,
+            vae,
+            scaling_factor: folder.vae_config.scaling_factor as f32,
+            downscale: folder.vae_config.downscale(),
             scheduler: folder.scheduler_config.clone(),
             latent_channels: folder.vae_config.latent_channels,
             resolution: plugin.map_or(512, |p| p.resolution),
             condition_width: cross[0],
         })
     }
+}
+
+pub(super) fn load_llama(w: &Weights, folder: &CheckpointFolder) -> Result<Llama> {
+    Llama::load(w, &folder.config)
+}
+
+pub(super) fn load_clip(w: &Weights, folder: &CheckpointFolder) -> Result<ClipVision> {
+    ClipVision::load(&(w / "clip_vision_model" / "vision_model"), &folder.clip_config)
+}
+
+pub(super) fn load_unet(w: &Weights, folder: &CheckpointFolder) -> Result<UNet> {
+    UNet::load(&(w / "unet"), &folder.unet_config)
+}
+
+pub(super) fn load_vae(w: &Weights, folder: &CheckpointFolder) -> Result<Vae> {
+    Vae::load(&(w / "vae"), &folder.vae_config)
 }
 
 /// The sets of a folder that `options` load.
@@ -331,7 +381,7 @@ pub fn bytes_to_load(folder: &CheckpointFolder, options: LoadOptions) -> u64 {
 
 /// Stored bytes of a set.
 pub fn stored_bytes(set: &WeightSet) -> u64 {
-    set.tensors().map(|t| (t.len() * t.dtype().size()) as u64).sum()
+    set.tensors().map(|t| t.stored_bytes()).sum()
 }
 
 /// Tensors of the loaded parts that the model did not use.

@@ -2,6 +2,7 @@
 
 pub mod answer;
 pub mod beams;
+mod by_turns;
 pub mod clip;
 pub mod config;
 pub mod decoding;
@@ -9,8 +10,11 @@ pub mod dreamllm;
 pub mod generation;
 pub mod llama;
 pub mod preflight;
+pub use by_turns::OnPart;
+
 mod resnet;
 mod rotary;
+pub mod survey;
 mod transformer;
 pub mod unet;
 pub mod vae;

@@ -19,8 +19,6 @@ pub struct Vae {
     quant_conv: Linear,
     post_quant_conv: Linear,
     decoder: Decoder,
-    /// Latents are multiplied by this for the UNet.
-    pub scaling_factor: f32,
     /// Pixels along a latent's side.
     pub downscale: usize,
 }
@@ -90,7 +88,6 @@ impl Vae {
             quant_conv: Linear::load_pointwise(&(w / "quant_conv"), 2 * latent, 2 * latent, true)?,
             post_quant_conv: Linear::load_pointwise(&(w / "post_quant_conv"), latent, latent, true)?,
             decoder: Decoder::load(&(w / "decoder"), config)?,
-            scaling_factor: config.scaling_factor as f32,
             downscale: config.downscale(),
         })
     }

@@ -7,18 +7,20 @@ use super::lora::{self, Adapter};
 use super::{Parameters, initial};
 use crate::gpu::Gpu;
 use crate::ops::fill::zeros;
-use crate::tensor::{DType, Shape, Tensor, quantised};
-use crate::weights::{StoredTensor, WeightSet, rename};
+use crate::tensor::{DType, Shape, Tensor};
+use crate::weights::{Encoding, Order, StoredDType, StoredTensor, WeightSet, channels_last, encoded, rename};
 use crate::{Error, Result};
-use half::f16;
 use std::fmt::Display;
 use std::ops::Div;
 
 /// How the large weights are kept on the device. Norms, biases and tables of positions stay f32.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum WeightFormat {
-    /// 32 bits.
+    /// As the checkpoint stores them: blocks of q8 and q4 stay blocks, f16 stays f16, everything else becomes f32. The
+    /// smallest format that rounds nothing.
     #[default]
+    Stored,
+    /// 32 bits.
     F32,
     /// 16 bits, packed in words; arithmetic stays f32.
     F16,
@@ -29,11 +31,22 @@ pub enum WeightFormat {
 }
 
 impl WeightFormat {
+    /// The format in which a stored tensor is kept, never [`WeightFormat::Stored`].
+    pub fn of(self, stored: StoredDType) -> WeightFormat {
+        match (self, stored) {
+            (WeightFormat::Stored, StoredDType::F16) => WeightFormat::F16,
+            (WeightFormat::Stored, StoredDType::Q8) => WeightFormat::Q8,
+            (WeightFormat::Stored, StoredDType::Q4) => WeightFormat::Q4,
+            (WeightFormat::Stored, _) => WeightFormat::F32,
+            (format, _) => format,
+        }
+    }
+
     /// How a weight is stored whose rows have `row` elements, in the innermost axis `c`: in this format if its blocks or
     /// quads fill the rows, otherwise in the next wider one.
     fn dtype(self, row: usize, c: usize) -> DType {
         let wanted = match self {
-            WeightFormat::F32 => DType::F32,
+            WeightFormat::Stored | WeightFormat::F32 => DType::F32,
             WeightFormat::F16 => DType::F16,
             WeightFormat::Q8 => DType::Q8,
             WeightFormat::Q4 => DType::Q4,
@@ -46,6 +59,33 @@ impl WeightFormat {
     }
 }
 
+/// A weight that a model asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wanted {
+    /// Its full official name.
+    pub name: String,
+    /// Its shape in a checkpoint.
+    pub shape: Shape,
+    /// Its element type in the file.
+    pub stored: StoredDType,
+    /// The order of its elements on the device.
+    pub order: Order,
+    /// Elements of a row and of the innermost axis, if it may be kept in any format; otherwise it is f32.
+    rows: Option<[usize; 2]>,
+}
+
+impl Wanted {
+    /// Its element type on the device.
+    pub fn dtype(&self, format: WeightFormat) -> DType {
+        self.rows.map_or(DType::F32, |[row, c]| format.of(self.stored).dtype(row, c))
+    }
+
+    /// Whether it is kept in the format that is asked for, where its shape allows.
+    pub fn is_large(&self) -> bool {
+        self.rows.is_some()
+    }
+}
+
 /// A place in a checkpoint.
 pub struct Weights<'a> {
     set: &'a WeightSet,
@@ -54,8 +94,10 @@ pub struct Weights<'a> {
     progress: &'a dyn Fn(u64),
     /// Where loaded weights are kept.
     parameters: Option<&'a Parameters>,
-    /// How full names begin.
+    /// How full names begin here.
     prefix: &'a str,
+    /// Who is told what the model asks for, instead of loading it.
+    survey: Option<&'a dyn Fn(Wanted)>,
     /// The seed of weights that the set does not have, which is otherwise an error.
     seed: Option<u64>,
     path: String,
@@ -67,19 +109,22 @@ enum Values<'a> {
     Initial(Vec<f32>),
 }
 
-/// Elements that are converted at a time: 16 MiB of f32.
-const PIECE: usize = 1 << 22;
-
 impl<'a> Weights<'a> {
     /// The root of a set. `progress` is told the number of stored bytes read since the last call.
     pub fn root(set: &'a WeightSet, gpu: &'a Gpu, format: WeightFormat, progress: &'a dyn Fn(u64)) -> Weights<'a> {
-        Weights { set, gpu, format, progress, parameters: None, prefix: "", seed: None, path: String::new() }
+        let (parameters, prefix, survey, seed, path) = (None, "", None, None, String::new());
+        Weights { set, gpu, format, progress, parameters, prefix, survey, seed, path }
     }
 
     /// Keeps every weight in `parameters`, if given, under `prefix` and its path, and takes those that are there already.
     /// Weights that are trained are f32 in any format.
     pub fn kept_in(self, parameters: Option<&'a Parameters>, prefix: &'a str) -> Weights<'a> {
         Weights { parameters, prefix, ..self }
+    }
+
+    /// Loads nothing: `survey` is told what would be loaded, under `prefix` and its path, and tensors are empty.
+    pub fn surveyed(self, survey: &'a dyn Fn(Wanted), prefix: &'a str) -> Weights<'a> {
+        Weights { survey: Some(survey), prefix, ..self }
     }
 
     /// Draws the weights that the set does not have from a seed, if one is given, by the rules of [`initial`].
@@ -111,22 +156,22 @@ impl<'a> Weights<'a> {
     /// A small tensor in f32: a bias, a table of positions.
     pub fn vector(&self, name: &str, shape: impl Into<Shape>) -> Result<Tensor> {
         let shape = shape.into();
-        self.stream(name, [shape; 2], DType::F32, name != "bias")
+        self.load(name, [shape; 2], Order::RowMajor, None, name != "bias")
     }
 
     /// The gain of a norm that weight decay spares.
     pub fn gain(&self, c: usize) -> Result<Tensor> {
-        self.stream("weight", [[c].into(); 2], DType::F32, false)
+        self.load("weight", [[c].into(); 2], Order::RowMajor, None, false)
     }
 
     /// A table that is stored as `[1, N, C]`.
     pub fn only_row(&self, name: &str, [n, c]: [usize; 2]) -> Result<Tensor> {
-        self.stream(name, [[1, n, c].into(), [n, c].into()], DType::F32, true)
+        self.load(name, [[1, n, c].into(), [n, c].into()], Order::RowMajor, None, true)
     }
 
     /// A matrix whose rows are read by products: `[N, K]`.
     pub fn matrix(&self, name: &str, shape: [usize; 2]) -> Result<Tensor> {
-        self.stream(name, [shape.into(); 2], self.dtype(name, shape[1], shape[1]), true)
+        self.load(name, [shape.into(); 2], Order::RowMajor, Some([shape[1]; 2]), true)
     }
 
     /// The adapter of the matrix `weight` `[N, C]` here, where adapters are wanted and this is one of their places.
@@ -144,33 +189,53 @@ impl<'a> Weights<'a> {
 
     /// A 1 × 1 convolution's weight, stored `[N, C, 1, 1]`, as a matrix `[N, C]`.
     pub fn pointwise(&self, name: &str, [n, c]: [usize; 2]) -> Result<Tensor> {
-        self.stream(name, [[n, c, 1, 1].into(), [n, c].into()], self.dtype(name, c, c), true)
+        self.load(name, [[n, c, 1, 1].into(), [n, c].into()], Order::RowMajor, Some([c; 2]), true)
     }
 
     /// A convolution's filters, stored `[N, C, KY, KX]` as PyTorch does, kept channels-last `[N, KY, KX, C]`.
-    pub fn filters(&self, name: &str, shape: [usize; 4]) -> Result<Tensor> {
-        self.keep(name, shape.into(), true, || self.read_filters(name, shape))
+    pub fn filters(&self, name: &str, [n, c, ky, kx]: [usize; 4]) -> Result<Tensor> {
+        let shapes = [[n, c, ky, kx].into(), [n, ky, kx, c].into()];
+        self.load(name, shapes, Order::ChannelsLast, Some([c * ky * kx, c]), true)
     }
 
-    fn read_filters(&self, name: &str, [n, c, ky, kx]: [usize; 4]) -> Result<Tensor> {
-        let values = self.values(name, &[n, c, ky, kx])?;
-        let filter = c * ky * kx;
-        let dtype = self.dtype(name, filter, c);
-        let tensor = Tensor::uninit(self.gpu, [n, ky, kx, c].into(), dtype)?;
-        // A piece begins where a unit does: after every 256 / 32 filters in quantised formats.
-        let in_step = dtype.unit().0 / dtype.row_multiple();
-        let at_once = (PIECE / filter.max(1)).max(1).next_multiple_of(in_step.max(1));
-        let (mut source, mut turned) = (Vec::new(), Vec::new());
-        for first in (0..n).step_by(at_once) {
-            let last = (first + at_once).min(n);
-            self.read(&values, first * filter..last * filter, &mut source)?;
-            turned.clear();
-            for one in source.chunks_exact(filter.max(1)) {
-                turned.extend((0..filter).map(|i| one[i % c * ky * kx + i / c]));
-            }
-            upload(&tensor, first * filter, &turned)?;
+    /// A tensor of one shape in the file and perhaps another one here. `rows` says what a row has, if the tensor may be kept
+    /// in any format; weights that are trained are f32, because only f32 can take a step.
+    fn load(
+        &self,
+        name: &str,
+        [shape, here]: [Shape; 2],
+        order: Order,
+        rows: Option<[usize; 2]>,
+        decays: bool,
+    ) -> Result<Tensor> {
+        let full = self.official(name);
+        if let Some(known) = self.parameters.and_then(|parameters| parameters.get(&full)) {
+            return Ok(known.tensor);
         }
-        Ok(tensor)
+        let values = self.values(name, shape.as_slice())?;
+        let stored = match &values {
+            Values::Stored(stored) => stored.dtype(),
+            Values::Initial(_) => StoredDType::F32,
+        };
+        let rows = rows.filter(|_| self.parameters.is_none_or(|parameters| !parameters.is_trained(&full)));
+        let wanted = Wanted { name: full, shape, stored, order, rows };
+        let dtype = wanted.dtype(self.format);
+        if let Some(survey) = self.survey {
+            survey(wanted);
+            return Tensor::uninit(self.gpu, [0].into(), dtype);
+        }
+        let load = || {
+            let tensor = Tensor::uninit(self.gpu, here, dtype)?;
+            match &values {
+                Values::Stored(stored) => self.upload(stored, &tensor, Encoding { dtype, order })?,
+                Values::Initial(drawn) => upload_drawn(drawn, shape, &tensor, order)?,
+            }
+            Ok(tensor)
+        };
+        match self.parameters {
+            Some(parameters) => parameters.get_or_load(wanted.name, shape, decays, load),
+            None => load(),
+        }
     }
 
     fn values(&self, name: &str, shape: &[usize]) -> Result<Values<'a>> {
@@ -191,64 +256,31 @@ impl<'a> Weights<'a> {
         Ok(Values::Stored(stored))
     }
 
-    /// The format of a weight whose rows have `row` elements, in the innermost axis `c`. Only f32 can take a step.
-    fn dtype(&self, name: &str, row: usize, c: usize) -> DType {
-        match self.parameters {
-            Some(parameters) if parameters.is_trained(&self.official(name)) => DType::F32,
-            _ => self.format.dtype(row, c),
-        }
-    }
-
     /// The full name among the parameters.
     fn official(&self, name: &str) -> String {
         format!("{}{}", self.prefix, (self / name).path)
     }
 
-    fn keep(&self, name: &str, stored: Shape, decays: bool, load: impl FnOnce() -> Result<Tensor>) -> Result<Tensor> {
-        match self.parameters {
-            Some(parameters) => parameters.get_or_load(self.official(name), stored, decays, load),
-            None => load(),
-        }
-    }
-
-    /// A tensor of one shape in the file and perhaps another one here, of the same elements in the same order.
-    fn stream(&self, name: &str, [stored, shape]: [Shape; 2], dtype: DType, decays: bool) -> Result<Tensor> {
-        self.keep(name, stored, decays, || {
-            let values = self.values(name, stored.as_slice())?;
-            let tensor = Tensor::uninit(self.gpu, shape, dtype)?;
-            let mut piece = Vec::new();
-            for first in (0..shape.len()).step_by(PIECE) {
-                self.read(&values, first..(first + PIECE).min(shape.len()), &mut piece)?;
-                upload(&tensor, first, &piece)?;
-            }
-            Ok(tensor)
+    fn upload(&self, stored: &StoredTensor, tensor: &Tensor, to: Encoding) -> Result<()> {
+        let bytes = |elements: usize| stored.dtype().bytes(elements).unwrap_or(0) as u64;
+        stored.encode(to, |piece| {
+            (self.progress)(bytes(piece.elements.len()));
+            tensor.upload(to.dtype.bytes(piece.elements.start), piece.bytes)
         })
-    }
-
-    fn read(&self, values: &Values, range: std::ops::Range<usize>, out: &mut Vec<f32>) -> Result<()> {
-        out.clear();
-        match values {
-            Values::Stored(stored) => {
-                (self.progress)((range.len() * stored.dtype().size()) as u64);
-                stored.read_f32(range, out)?;
-            }
-            Values::Initial(drawn) => out.extend(drawn.get(range).unwrap_or_default()),
-        }
-        Ok(())
     }
 }
 
-/// Writes values from element `first` on, where a unit of the type begins; pairs of f16 stay whole.
-fn upload(tensor: &Tensor, first: usize, values: &[f32]) -> Result<()> {
-    let (dtype, place) = (tensor.dtype(), tensor.dtype().bytes(first));
-    match dtype {
-        DType::F16 => {
-            let halves: Vec<f16> = values.iter().map(|&x| f16::from_f32(x)).collect();
-            tensor.upload(place, bytemuck::cast_slice(&halves))
+/// Uploads drawn values in an order. A new model is small or on its way to a file, so a weight is encoded in one piece.
+fn upload_drawn(drawn: &[f32], shape: Shape, tensor: &Tensor, order: Order) -> Result<()> {
+    let mut turned = Vec::new();
+    let values = match (order, shape.as_slice()) {
+        (Order::ChannelsLast, &[_, c, ky, kx]) => {
+            channels_last(drawn, [c, ky * kx], &mut turned);
+            &turned
         }
-        DType::Q8 | DType::Q4 => tensor.upload(place, &quantised::quantise(values, dtype)),
-        _ => tensor.upload(place, bytemuck::cast_slice(values)),
-    }
+        _ => drawn,
+    };
+    tensor.upload(0, &encoded(values, tensor.dtype()))
 }
 
 impl<'a, T: Display> Div<T> for &Weights<'a> {

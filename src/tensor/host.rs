@@ -97,7 +97,8 @@ impl Tensor {
         Ok(bytemuck::pod_collect_to_vec(&self.read_bytes().await?))
     }
 
-    async fn read_bytes(&self) -> Result<Vec<u8>> {
+    /// The tensor's memory as it is. Waits for the device.
+    pub async fn read_bytes(&self) -> Result<Vec<u8>> {
         let wanted = self.dtype.bytes(self.len());
         let mut bytes = self.gpu().read(&self.buffer, self.offset, wanted.next_multiple_of(4)).await?;
         bytes.truncate(wanted as usize);

@@ -8,7 +8,7 @@ pub mod quantised;
 mod shape;
 
 pub use dtype::DType;
-pub use shape::{Shape, parse_bytes};
+pub use shape::{Shape, format_bytes, parse_bytes};
 
 use crate::autograd::Node;
 use crate::gpu::{Binding, Buffer, Gpu};

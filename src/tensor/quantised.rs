@@ -59,12 +59,17 @@ pub(crate) fn dequantise(bytes: &[u8], dtype: DType, count: usize) -> Vec<f32> {
     let (elements, size) = dtype.unit();
     let mut values = Vec::with_capacity(count.next_multiple_of(elements));
     for unit in bytes.chunks_exact(size as usize) {
-        let (scales, steps) = unit.split_at(2 * BLOCKS);
-        let scale = |e: usize| decoded(f16::from_le_bytes([scales[e / BLOCK * 2], scales[e / BLOCK * 2 + 1]]));
-        values.extend((0..elements).map(|e| scale(e) * f32::from(step(steps, dtype, e))));
+        values.extend((0..elements).map(|e| value(unit, dtype, e)));
     }
     values.truncate(count);
     values
+}
+
+/// Value `e` of a whole unit.
+pub(crate) fn value(unit: &[u8], dtype: DType, e: usize) -> f32 {
+    let (scales, steps) = unit.split_at(2 * BLOCKS);
+    let scale = decoded(f16::from_le_bytes([scales[e / BLOCK * 2], scales[e / BLOCK * 2 + 1]]));
+    scale * f32::from(step(steps, dtype, e))
 }
 
 /// Values close to the given ones that are stored without an error, for tests: the largest of a block lies on the last step.

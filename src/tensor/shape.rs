@@ -127,6 +127,15 @@ pub fn parse_bytes(text: &str) -> Result<u64> {
     }
 }
 
+/// A number of bytes for people: `1.5 GiB`.
+pub fn format_bytes(bytes: u64) -> String {
+    let units = [(1u64 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")];
+    match units.iter().find(|(unit, _)| bytes >= *unit) {
+        Some((unit, name)) => format!("{:.1} {name}", bytes as f64 / *unit as f64),
+        None => format!("{bytes} B"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -47,7 +47,7 @@ pub(super) fn diffusion_loss(
     schedule: &NoiseSchedule,
     options: &DiffusionOptions,
 ) -> Result<Tensor> {
-    let latents = model.vae.encode(pixels)?.sample(&draws.latent)?.scale(model.vae.scaling_factor)?;
+    let latents = model.vae.encode(pixels)?.sample(&draws.latent)?.scale(model.scaling_factor)?;
     let noise = more_noise(&draws.noise, draws.offset.as_ref(), options.noise_offset, "noise offset")?;
     let input = more_noise(&noise, draws.perturbation.as_ref(), options.input_perturbation, "input perturbation")?;
     let noisy = schedule.add_noise(&latents, &input, &draws.timesteps)?;

@@ -49,7 +49,7 @@ impl Bounds {
             measure: Measure::RootMeanSquare,
         };
         match format {
-            WeightFormat::F32 => close(1e-4, 1e-3),
+            WeightFormat::Stored | WeightFormat::F32 => close(1e-4, 1e-3),
             WeightFormat::F16 => close(5e-3, 5e-3),
             WeightFormat::Q8 => noisy(5e-2, 9e-2, 2e-3),
             WeightFormat::Q4 => noisy(6e-1, 1.0, 2.5e-1),
@@ -75,13 +75,25 @@ pub async fn verify(
     format: WeightFormat,
     mut on_stage: impl FnMut(&StageReport),
 ) -> Result<Vec<StageReport>> {
-    let reference = root.join("reference");
+    verify_against(root, &root.join("reference"), gpu, format, &mut on_stage).await
+}
+
+/// The same with the recordings in another folder: those of the checkpoint that `root` was converted from.
+pub async fn verify_against(
+    root: &Path,
+    reference: &Path,
+    gpu: &Gpu,
+    format: WeightFormat,
+    mut on_stage: impl FnMut(&StageReport),
+) -> Result<Vec<StageReport>> {
+    let reference = reference.to_path_buf();
     if !reference.is_dir() {
         return Err(Error::file(&reference, "there is no recording here to verify against"));
     }
     let folder = CheckpointFolder::open(root)?;
     let options = LoadOptions { format, vision: true, diffusion: true, ..Default::default() };
     let model = DreamLlm::load(&folder, gpu, options, &|_| ())?;
+    let format = if format == WeightFormat::Stored { coarsest(&folder) } else { format };
     let bench = Bench { model: &model, folder: &folder, reference, bounds: Bounds::of(format) };
     let mut reports = Vec::new();
     for name in STAGES {
@@ -104,6 +116,14 @@ pub async fn verify(
         return Err(Error::file(&bench.reference, "holds no recorded stage"));
     }
     Ok(reports)
+}
+
+/// The format that rounds most of those in which a folder's weights are stored.
+fn coarsest(folder: &CheckpointFolder) -> WeightFormat {
+    let tensors = folder.sets().into_iter().flat_map(|(_, set)| set.tensors());
+    let formats: Vec<WeightFormat> = tensors.map(|tensor| WeightFormat::Stored.of(tensor.dtype())).collect();
+    let coarse = [WeightFormat::Q4, WeightFormat::Q8, WeightFormat::F16];
+    coarse.into_iter().find(|format| formats.contains(format)).unwrap_or(WeightFormat::F32)
 }
 
 /// Recorded files in the order in which a failure explains the next ones.

@@ -35,6 +35,22 @@ impl FileBytes {
         Ok(FileBytes::Mapped(map))
     }
 
+    /// Gives the whole pages within a range back to the system; reading them again fetches them from the file.
+    pub fn release(&self, range: std::ops::Range<usize>) {
+        #[cfg(all(feature = "cli", unix))]
+        if let FileBytes::Mapped(map) = self {
+            const PAGE: usize = 1 << 16; // the largest in use
+            let (start, end) = (range.start.next_multiple_of(PAGE), range.end.min(map.len()) / PAGE * PAGE);
+            if start < end {
+                // SAFETY: the map is of a file and never written, so that its pages come back with the same content.
+                // Whether the system takes the advice is its own affair.
+                let _ = unsafe { map.unchecked_advise_range(memmap2::UncheckedAdvice::DontNeed, start, end - start) };
+            }
+        }
+        #[cfg(not(all(feature = "cli", unix)))]
+        let _ = range;
+    }
+
     #[cfg(not(feature = "cli"))]
     fn read(path: &Path) -> std::io::Result<Self> {
         std::fs::read(path).map(FileBytes::Memory)

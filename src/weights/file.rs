@@ -1,8 +1,9 @@
-//! One checkpoint file of either format, recognised by its content.
+//! One checkpoint file of any format, recognised by its content.
 
 use std::path::Path;
 
 use super::bytes::FileBytes;
+use super::gguf;
 use super::safetensors_file;
 use super::stored::{StoredTensor, TensorLayout};
 use super::torch_bin;
@@ -11,12 +12,13 @@ use crate::{Error, Result};
 /// A checkpoint file with its table of tensors. Opening reads the table only.
 pub struct WeightFile {
     what: String,
+    kind: &'static str,
     bytes: FileBytes,
     tensors: Vec<(String, TensorLayout)>,
 }
 
 impl WeightFile {
-    /// Opens a safetensors file or one written by `torch.save`.
+    /// Opens a safetensors file, one written by `torch.save`, or a GGUF file with a decoder of the LLaMA family.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         Self::parse(path.display().to_string(), FileBytes::open(path)?)
@@ -28,21 +30,28 @@ impl WeightFile {
     }
 
     fn parse(what: String, bytes: FileBytes) -> Result<Self> {
-        let tensors = if torch_bin::is_zip(&bytes) {
-            torch_bin::parse_zip(&what, &bytes)?
+        let (kind, tensors) = if torch_bin::is_zip(&bytes) {
+            ("torch file", torch_bin::parse_zip(&what, &bytes)?)
         } else if torch_bin::is_legacy(&bytes) {
-            torch_bin::parse_legacy(&what, &bytes)?
+            ("torch file", torch_bin::parse_legacy(&what, &bytes)?)
+        } else if gguf::is_gguf(&bytes) {
+            ("GGUF file", gguf::parse(&what, &bytes)?)
         } else if bytes.starts_with(b"version https://git-lfs") {
             return Err(Error::format(what, "is a Git LFS pointer; the weights themselves were not downloaded"));
         } else {
-            safetensors_file::parse(&what, &bytes)?
+            ("safetensors file", safetensors_file::parse(&what, &bytes)?)
         };
-        Ok(Self { what, bytes, tensors })
+        Ok(Self { what, kind, bytes, tensors })
     }
 
     /// The file's path, or the name its bytes were given.
     pub fn what(&self) -> &str {
         &self.what
+    }
+
+    /// What kind of file it is, in words.
+    pub fn kind(&self) -> &'static str {
+        self.kind
     }
 
     /// Names of the tensors, in file order.

@@ -39,6 +39,7 @@ impl Fnv {
             let raw = tensor.raw().unwrap_or_default();
             self.bytes(&raw[..raw.len().min(ENDS)]);
             self.bytes(&raw[raw.len().saturating_sub(ENDS)..]);
+            tensor.release();
         }
     }
 }

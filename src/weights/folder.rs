@@ -15,9 +15,17 @@ use crate::models::config::{
 };
 use crate::{Error, Result};
 
+/// The file of a converted folder that says where it comes from.
+pub const MANIFEST: &str = "dreamllm.json";
+
+/// The version of converted folders that this program writes, and the last one that it reads.
+pub const FOLDER_VERSION: u32 = 1;
+
 /// How a checkpoint is opened when the defaults do not fit.
 #[derive(Debug, Clone, Default)]
 pub struct OpenOptions {
+    /// A file with the decoder's weights instead of those in the folder: GGUF, safetensors or a torch file.
+    pub language_model: Option<PathBuf>,
     /// The CLIP folder, if it is not where `config.json` says.
     pub clip_folder: Option<PathBuf>,
     /// The Stable Diffusion folder, if it is not where `config.json` says.
@@ -48,6 +56,10 @@ pub struct TokenizerFiles {
 pub struct CheckpointFolder {
     /// The folder.
     pub root: PathBuf,
+    /// The folder of the image encoder's configs.
+    pub clip_folder: PathBuf,
+    /// The folder of the image generator's configs.
+    pub diffusion_folder: PathBuf,
     /// `config.json`.
     pub config: DreamConfig,
     /// The vision tower's config.
@@ -72,10 +84,6 @@ pub struct CheckpointFolder {
     pub tokenizer: TokenizerFiles,
     /// `generation_config.json`, if there is one.
     pub generation_config: Option<PathBuf>,
-    /// Where CLIP's configs are.
-    pub clip_folder: PathBuf,
-    /// Where Stable Diffusion's configs are.
-    pub diffusion_folder: PathBuf,
 }
 
 /// Where a plugin's tensors may be, besides a component's folder.
@@ -119,6 +127,7 @@ impl CheckpointFolder {
             let why = if root.exists() { "is not a folder" } else { "there is no such folder" };
             return Err(Error::file(root, why));
         }
+        check_version(root)?;
         let config = DreamConfig::open(&root.join("config.json"))?;
         let folders = Folders::find(root, &config.plugins, options)?;
         let decoder = shards::open_weights(root, shards::TRANSFORMERS)?;
@@ -130,7 +139,7 @@ impl CheckpointFolder {
             unet_config: UNetConfig::open(&folders.diffusion.join("unet/config.json"))?,
             vae_config: VaeConfig::open(&folders.diffusion.join("vae/config.json"))?,
             scheduler_config: SchedulerConfig::open(&folders.diffusion.join("scheduler/scheduler_config.json"))?,
-            language: language(root, &decoder, any)?,
+            language: language(root, &decoder, options)?,
             clip: folders.complete_clip(plugin(&CLIP)?, any)?,
             dream: plugin(&DREAM)?,
             diffusion: folders.complete_diffusion(plugin(&DIFFUSION)?, any)?,
@@ -165,6 +174,24 @@ impl CheckpointFolder {
     }
 }
 
+/// A folder that a later version of this program converted may hold what this one would misread.
+fn check_version(root: &Path) -> Result<()> {
+    #[derive(serde::Deserialize)]
+    struct Version {
+        format_version: u32,
+    }
+    let Some(path) = existing(root, MANIFEST) else { return Ok(()) };
+    let json = std::fs::read(&path).map_err(|e| Error::file(&path, e))?;
+    let Version { format_version } = serde_json::from_slice(&json).map_err(|e| Error::file(&path, e))?;
+    match format_version {
+        1..=FOLDER_VERSION => Ok(()),
+        _ => Err(Error::file(
+            &path,
+            format!("format version {format_version}; this program reads up to {FOLDER_VERSION}"),
+        )),
+    }
+}
+
 impl PluginSource {
     /// The plugin's set from its own file or from the decoder's.
     fn open(&self, root: &Path, decoder: &[Arc<WeightFile>], allow_missing: bool) -> Result<WeightSet> {
@@ -184,13 +211,30 @@ impl PluginSource {
     }
 }
 
-fn language(root: &Path, decoder: &[Arc<WeightFile>], allow_missing: bool) -> Result<WeightSet> {
-    if decoder.is_empty() && !allow_missing {
-        let why = "has no decoder weights (model.safetensors, pytorch_model.bin, or either with .index.json)";
-        return Err(Error::file(root, why));
-    }
+/// The decoder's set: from the file that was given, the folder's files, or a single GGUF file in the folder.
+fn language(root: &Path, decoder: &[Arc<WeightFile>], options: &OpenOptions) -> Result<WeightSet> {
     let mut set = WeightSet::new();
-    decoder.iter().for_each(|file| set.add(file.clone(), rename::language));
+    let mut from_files = |files: &[Arc<WeightFile>]| files.iter().for_each(|f| set.add(f.clone(), rename::language));
+    match &options.language_model {
+        Some(file) => from_files(&[Arc::new(WeightFile::open(file)?)]),
+        None => from_files(decoder),
+    }
+    if options.language_model.is_some() || set.has_prefix("model.") {
+        return Ok(set);
+    }
+    match shards::gguf_files(root)?.as_slice() {
+        [file] => set.add(Arc::new(WeightFile::open(file)?), rename::language),
+        [] if options.allow_missing_weights => {}
+        [] => {
+            let why =
+                "has no decoder weights (model.safetensors, pytorch_model.bin, either with .index.json, or a .gguf)";
+            return Err(Error::file(root, why));
+        }
+        several => {
+            let why = format!("holds {} GGUF files; say which one the language model is", several.len());
+            return Err(Error::file(root, why));
+        }
+    }
     Ok(set)
 }
 

@@ -1,4 +1,4 @@
-//! Reading checkpoint files on the host: safetensors and `torch.save`, single or sharded, without a GPU.
+//! Checkpoint files on the host: safetensors, `torch.save` and GGUF, single or sharded, read and written without a GPU.
 //!
 //! From the outside in: [`CheckpointFolder`] is a DreamLLM checkpoint as a user has it on disk. It gives four
 //! [`WeightSet`]s (language, clip, dream, diffusion) with the names the models use, each over one or more
@@ -11,25 +11,38 @@
 
 mod bytes;
 mod dtype;
+mod encode;
 mod file;
 mod fingerprint;
 mod folder;
+mod ggml;
+mod gguf;
 mod official;
 mod pickle;
 mod pickle_value;
 mod safetensors_file;
-mod save;
+mod safetensors_writer;
 mod set;
 mod shards;
 mod stored;
 mod torch_bin;
+#[cfg(feature = "cli")]
+mod torch_writer;
 
 pub mod rename;
 
-pub use dtype::StoredDType;
+pub use dtype::{GgmlType, StoredDType};
+pub use encode::{Encoding, Piece};
+pub(crate) use encode::{channels_last, encoded};
 pub use file::WeightFile;
-pub use folder::{CheckpointFolder, OpenOptions, TokenizerFiles};
+pub use folder::{CheckpointFolder, FOLDER_VERSION, MANIFEST, OpenOptions, TokenizerFiles};
 pub use official::{OfficialWriter, Values, write_new};
-pub use save::{SafetensorsWriter, TensorPlan};
+#[cfg(feature = "cli")]
+pub(crate) use safetensors_file::{BLOCKS_KEY, Blocks};
+pub use safetensors_writer::{SafetensorsWriter, TensorHeader};
 pub use set::{Rename, WeightSet};
-pub use stored::StoredTensor;
+#[cfg(feature = "cli")]
+pub(crate) use shards::last_part;
+pub use stored::{Order, StoredTensor};
+#[cfg(feature = "cli")]
+pub use torch_writer::TorchWriter;

@@ -11,7 +11,7 @@ use std::future::Future;
 use std::path::{Path, PathBuf};
 
 use super::rename::{CLIP_IN_ALL, DIFFUSION_IN_ALL, DREAM_IN_ALL};
-use super::{CheckpointFolder, SafetensorsWriter, StoredTensor, TensorPlan};
+use super::{CheckpointFolder, SafetensorsWriter, StoredDType, StoredTensor, TensorHeader};
 use crate::image::replace_file;
 use crate::nn::Parameters;
 use crate::{Error, Result};
@@ -61,8 +61,8 @@ pub async fn write_new(source: &CheckpointFolder, to: &Path, parameters: &Parame
     let writer = OfficialWriter { source, shared: to, written: None };
     writer.copy_configs(to)?;
     let all = parameters.all();
-    let plan = all.iter().map(|(name, p)| TensorPlan::f32(name, p.stored.as_slice())).collect();
-    let mut file = SafetensorsWriter::create(to.join("model.safetensors"), plan)?;
+    let plan = all.iter().map(|(name, p)| TensorHeader::f32(name, p.stored.as_slice())).collect();
+    let mut file = SafetensorsWriter::create_pt(to.join("model.safetensors"), plan)?;
     for (name, parameter) in &all {
         file.write_f32(name, &parameter.official(&parameter.tensor).await?)?;
     }
@@ -87,10 +87,9 @@ impl OfficialWriter<'_> {
             self.share(&same, &to.join(SAME_FILE))?;
             index.extend(same.iter().map(|(name, _)| (name, SAME_FILE)));
         }
-        let bytes = |all: &[(String, StoredTensor)], size: fn(&StoredTensor) -> usize| {
-            all.iter().map(|(_, t)| t.len() * size(t)).sum::<usize>()
-        };
-        let total = bytes(&changed, |_| 4) + bytes(&same, |t| t.dtype().size());
+        let changed = changed.iter().map(|(name, t)| TensorHeader::f32(name, t.shape()));
+        let all = changed.chain(same.iter().map(as_written));
+        let total: u64 = all.filter_map(|header| header.bytes()).sum();
         let json = serde_json::json!({ "metadata": { "total_size": total }, "weight_map": index });
         replace_file(to.join("model.safetensors.index.json"), format!("{json:#}").as_bytes())
     }
@@ -148,24 +147,26 @@ impl OfficialWriter<'_> {
 }
 
 async fn write_changed(path: &Path, changed: &[(String, StoredTensor<'_>)], values: &impl Values) -> Result<()> {
-    let plan = changed.iter().map(|(name, tensor)| TensorPlan::f32(name, tensor.shape())).collect();
-    let mut file = SafetensorsWriter::create(path, plan)?;
+    let plan = changed.iter().map(|(name, tensor)| TensorHeader::f32(name, tensor.shape())).collect();
+    let mut file = SafetensorsWriter::create_pt(path, plan)?;
     for (name, tensor) in changed {
         file.write_f32(name, &values.values(name, *tensor).await?)?;
     }
     file.finish()
 }
 
+/// How an unchanged weight is written: as it was stored, but blocks, which the official code does not know, as f32.
+fn as_written((name, t): &(String, StoredTensor)) -> TensorHeader {
+    let plain = t.dtype().unit().0 == 1;
+    let dtype = if plain { t.dtype() } else { StoredDType::F32 };
+    TensorHeader { name: name.clone(), dtype, shape: t.shape().to_vec() }
+}
+
 fn write_same(path: &Path, same: &[(String, StoredTensor<'_>)]) -> Result<()> {
-    let plan = |(name, t): &(String, StoredTensor)| TensorPlan {
-        name: name.clone(),
-        dtype: t.dtype(),
-        shape: t.shape().to_vec(),
-    };
-    let mut file = SafetensorsWriter::create(path, same.iter().map(plan).collect())?;
+    let mut file = SafetensorsWriter::create_pt(path, same.iter().map(as_written).collect())?;
     let mut piece = Vec::new();
     for (name, tensor) in same {
-        match tensor.raw() {
+        match tensor.raw().filter(|_| tensor.dtype().unit().0 == 1) {
             Some(bytes) => file.write(name, bytes)?,
             // Values survive the way through f32 and back.
             None => {

@@ -69,6 +69,12 @@ impl WeightSet {
         self.places.iter().filter_map(|(name, &(file, tensor))| self.files.get(file)?.tensor(tensor, name))
     }
 
+    /// The files (or names of the bytes) that hold its tensors.
+    pub fn files(&self) -> impl Iterator<Item = &str> {
+        let used: BTreeSet<usize> = self.places.values().map(|(file, _)| *file).collect();
+        used.into_iter().filter_map(|file| self.files.get(file)).map(|file| file.what())
+    }
+
     /// Number of tensors.
     pub fn len(&self) -> usize {
         self.places.len()

@@ -35,6 +35,15 @@ pub(super) fn open_weights(folder: &Path, names: &[&str]) -> Result<Vec<Arc<Weig
     Ok(Vec::new())
 }
 
+/// The GGUF files of a folder, sorted.
+pub(super) fn gguf_files(folder: &Path) -> Result<Vec<PathBuf>> {
+    let entries = std::fs::read_dir(folder).map_err(|e| Error::file(folder, e))?;
+    let paths = entries.filter_map(|entry| entry.ok().map(|entry| entry.path()));
+    let mut found: Vec<PathBuf> = paths.filter(|path| path.extension().is_some_and(|end| end == "gguf")).collect();
+    found.sort();
+    Ok(found)
+}
+
 fn open_shard(folder: &Path, index: &Path, shard: &str) -> Result<Arc<WeightFile>> {
     let path = folder.join(shard);
     if !path.is_file() {
@@ -59,10 +68,15 @@ fn shard_names(index: &Path) -> Result<BTreeSet<String>> {
     }
 }
 
+/// The last part of a path or of a hub name.
+pub(crate) fn last_part(name_or_path: &str) -> &str {
+    name_or_path.trim_end_matches(['/', '\\']).rsplit(['/', '\\']).next().unwrap_or_default()
+}
+
 /// The folder of a component: the last part of a hub name, as a folder in the checkpoint or beside it, or else the path
 /// as it is written.
 pub(super) fn component_folder(root: &Path, key: &str, name_or_path: &str) -> Result<PathBuf> {
-    let last = name_or_path.trim_end_matches(['/', '\\']).rsplit(['/', '\\']).next().unwrap_or_default();
+    let last = last_part(name_or_path);
     let plain = !matches!(last, "" | "." | "..");
     let beside = std::fs::canonicalize(root).ok().and_then(|root| root.parent().map(Path::to_path_buf));
     let mut places: Vec<PathBuf> =

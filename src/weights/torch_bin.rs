@@ -112,7 +112,7 @@ fn legacy_storages<'a>(
         let outside = || format!("storage {key} lies outside the file");
         let dtype = dtypes.get(key).ok_or_else(|| format!("storage {key} is nowhere described"))?;
         let count = bytes.get(at..).and_then(|rest| rest.first_chunk()).ok_or_else(outside)?;
-        let size = usize::try_from(u64::from_le_bytes(*count)).ok().and_then(|n| n.checked_mul(dtype.size()));
+        let size = usize::try_from(u64::from_le_bytes(*count)).ok().and_then(|n| dtype.bytes(n));
         let start = at + 8;
         let end =
             size.and_then(|size| start.checked_add(size)).filter(|&end| end <= bytes.len()).ok_or_else(outside)?;
@@ -139,7 +139,7 @@ fn layouts(
 fn layout(tensor: &PickledTensor<'_>, place: Option<Range<usize>>) -> Result<TensorLayout, String> {
     let storage = &tensor.storage;
     let place = place.ok_or_else(|| format!("has its data in storage {}, which is not there", storage.key))?;
-    let bytes = storage.len.checked_mul(storage.dtype.size()).filter(|&n| n <= place.len());
+    let bytes = storage.dtype.bytes(storage.len).filter(|&n| n <= place.len());
     let bytes = bytes.ok_or_else(|| {
         format!("wants {} elements of storage {}, which has {} bytes", storage.len, storage.key, place.len())
     })?;

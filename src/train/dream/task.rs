@@ -131,7 +131,7 @@ impl Task for DreamTask {
         let batch = TrainingBatch::new(samples, &self.builder.special);
         let tokens = batch.rows.mask.iter().filter(|real| **real).count() as u64;
         let (gpu, diffusion) = (&self.model.gpu, self.model.diffusion()?);
-        let side = diffusion.resolution / diffusion.vae.downscale;
+        let side = diffusion.resolution / diffusion.downscale;
         let latent = [side, side, diffusion.latent_channels];
         let (timesteps, options) = (self.objective.schedule.timesteps(), &self.objective.options);
         let draws = Draws::for_pictures(gpu, &seeds, latent, timesteps, options)?;

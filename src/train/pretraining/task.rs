@@ -113,7 +113,7 @@ impl PretrainTask {
         let noise = normal(gpu, self.latents(pictures.len())?, seed, 0)?;
         let objective = AutoencoderObjective { absolute: factors.absolute, divergence: factors.divergence };
         let weights = weights(gpu, &pictures, factors.edges)?;
-        let losses = objective.losses(&diffusion.vae, &pixels, &weights, &noise)?;
+        let losses = objective.losses(&*diffusion.vae.get()?, &pixels, &weights, &noise)?;
         Ok((losses.sum, vec![("pixels", Some(losses.pixels)), ("divergence", Some(losses.divergence))]))
     }
 
@@ -155,7 +155,7 @@ impl PretrainTask {
     /// Shape of the latents of some pictures.
     fn latents(&self, count: usize) -> Result<[usize; 4]> {
         let diffusion = self.model.diffusion()?;
-        let side = diffusion.resolution / diffusion.vae.downscale;
+        let side = diffusion.resolution / diffusion.downscale;
         Ok([count, side, side, diffusion.latent_channels])
     }
 }
@@ -228,7 +228,7 @@ impl Task for PretrainTask {
             Pretraining::Autoencoder => {
                 let model = self.model_with(parameters)?;
                 let pixels = for_autoencoder(&self.model.gpu, &self.heldout(SCENES).render(), self.config.world.side)?;
-                let moments = moments(&model.diffusion()?.vae, &pixels).await?;
+                let moments = moments(&*model.diffusion()?.vae.get()?, &pixels).await?;
                 // What was written for the resumption are other values.
                 let writer = OfficialWriter { written: None, ..writer };
                 writer.write(to, &Normalised { trained: learned, parameters, moments }).await?;

@@ -4,7 +4,7 @@ use crate::nn::{Parameter, Parameters};
 use crate::ops::fill::zeros;
 use crate::tensor::Tensor;
 use crate::train::{Ema, Optimiser, Slot};
-use crate::weights::{SafetensorsWriter, TensorPlan, WeightFile};
+use crate::weights::{SafetensorsWriter, TensorHeader, WeightFile};
 use crate::{Error, Result};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -75,8 +75,8 @@ pub async fn save_tensors(path: &Path, parameters: Vec<(String, Parameter)>) -> 
 
 /// One tensor at a time comes to the host.
 async fn save(path: &Path, tensors: Vec<Named>) -> Result<()> {
-    let plan = tensors.iter().map(|(name, p, _)| TensorPlan::f32(name, p.stored.as_slice())).collect();
-    let mut file = SafetensorsWriter::create(path, plan)?;
+    let plan = tensors.iter().map(|(name, p, _)| TensorHeader::f32(name, p.stored.as_slice())).collect();
+    let mut file = SafetensorsWriter::create_pt(path, plan)?;
     for (name, parameter, tensor) in &tensors {
         file.write_f32(name, &parameter.official(tensor).await?)?;
     }
