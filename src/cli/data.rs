@@ -47,7 +47,7 @@ struct ShapesArguments {
     #[arg(long, value_delimiter = ',', value_name = "THEMES", default_value = "pairs,conversations,documents")]
     kinds: Vec<String>,
     /// How often a scene has one, two and three objects, relative to each other.
-    #[arg(long, value_delimiter = ',', num_args = 3, value_name = "WEIGHTS", default_value = "0.4,0.6,0")]
+    #[arg(long, value_delimiter = ',', value_name = "WEIGHTS", default_value = "0.4,0.6,0")]
     objects: Vec<f32>,
     /// Objects may be striped or dotted.
     #[arg(long)]
