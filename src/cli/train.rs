@@ -2,9 +2,11 @@
 
 use super::{INTERRUPTED, Output, device, progress};
 use crate::Result;
+use crate::train::Ranks;
 use crate::train::dream::{TrainConfig, begin};
 use clap::Args;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 #[derive(Args)]
@@ -21,17 +23,19 @@ pub(super) struct TrainArguments {
 }
 
 impl TrainArguments {
-    /// Whether the run came to its end.
     pub async fn run(&self, device: &device::DeviceArguments, output: &Output) -> Result<()> {
         let mut config = TrainConfig::open(&self.config)?;
         config.loader.strict |= self.strict;
+        let ranks = Arc::new(Ranks::started()?);
+        let first = Output { quiet: output.quiet || ranks.rank() > 0, json: output.json && ranks.rank() == 0 };
+        let output = &first;
         let gpu = device.open(output).await?;
         let bar = progress::bytes(output, 0);
         let loaded = |bytes, total| {
             bar.set_length(total);
             bar.inc(bytes);
         };
-        let mut run = begin(&gpu, &config, self.resume, device.format(), &loaded)?;
+        let mut run = begin(&gpu, &config, self.resume, device.format(), &ranks, &loaded)?;
         bar.finish_and_clear();
         let at = run.step();
         output.say(&format!("{}: from step {at} to {}", config.out.display(), config.steps));
@@ -48,11 +52,14 @@ impl TrainArguments {
         let (step, out) = (run.step(), config.out.display().to_string());
         if output.json {
             say!("{}", serde_json::json!({ "out": out, "step": step, "steps": config.steps, "done": done }));
-        } else if done {
+        } else if done && ranks.rank() == 0 {
             say!("{}", config.out.join("final").display());
-        } else {
+        } else if !done {
             output.say(&format!("stopped after step {step}, which is saved; --resume continues"));
         }
-        device.close(&gpu).await
+        device.close(&gpu).await?;
+        drop(run);
+        Arc::into_inner(ranks).map_or((), Ranks::leave);
+        Ok(())
     }
 }

@@ -12,7 +12,10 @@ mod ema;
 mod gradient_sum;
 mod inputs;
 mod objective;
+#[cfg(feature = "mpi")]
+mod mpi;
 mod optimiser;
+mod ranks;
 mod rate;
 #[cfg(feature = "cli")]
 pub mod run;
@@ -26,6 +29,7 @@ pub use gradient_sum::GradientSum;
 pub use inputs::Inputs;
 pub use objective::{LossWeights, Losses, Objective};
 pub use optimiser::{Optimiser, Slot};
+pub use ranks::Ranks;
 pub use rate::{Decay, RateSchedule};
 pub use trained::Trained;
 pub use trainer::{Step, Trainer};

@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 pub struct RunFolder {
     root: PathBuf,
     /// The lock lives as long as the file is open; the system opens it when the process is killed.
-    _lock: File,
+    _lock: Option<File>,
 }
 
 const CHECKPOINT: &str = "step-";
@@ -36,13 +36,18 @@ impl RunFolder {
             // Where files cannot be locked, nobody is kept out.
             Err(fs::TryLockError::Error(_)) => {}
         }
-        let folder = RunFolder { root: root.to_path_buf(), _lock: lock };
+        let folder = RunFolder { root: root.to_path_buf(), _lock: Some(lock) };
         let used = |name: &String| name == "log.jsonl" || name == "final" || step_of(name).is_some();
         if !resume && folder.names()?.iter().any(used) {
             return Err(Error::file(root, "holds a run already; --resume continues it, another `out` begins a new one"));
         }
         folder.clear()?;
         Ok(folder)
+    }
+
+    /// The folder for another process of the same run, which only reads.
+    pub fn join(root: &Path) -> RunFolder {
+        RunFolder { root: root.to_path_buf(), _lock: None }
     }
 
     /// A place in the folder.
@@ -153,7 +158,8 @@ mod tests {
         let folder = RunFolder::claim(place.path(), false).unwrap();
         assert!(folder.newest().unwrap().is_none());
         let publish = |step: u64| {
-            let written = folder.publish(&RunFolder::step_name(step), async |part: &Path| {
+            let name = RunFolder::step_name(step);
+            let written = folder.publish(&name, async |part: &Path| {
                 fs::write(part.join("a"), "a").map_err(|e| Error::file(part, e))
             });
             pollster::block_on(written).unwrap();
