@@ -59,7 +59,9 @@ impl TrainArguments {
         }
         device.close(&gpu).await?;
         drop(run);
-        Arc::into_inner(ranks).map_or((), Ranks::leave);
+        if let Some(ranks) = Arc::into_inner(ranks) {
+            ranks.leave();
+        }
         Ok(())
     }
 }

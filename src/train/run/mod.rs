@@ -128,8 +128,6 @@ const PARAMETERS: &str = "parameters.safetensors";
 const MOMENTS: &str = "optimiser.safetensors";
 const EMA: &str = "ema.safetensors";
 const STATE: &str = "state.json";
-/// Parts of models that all checkpoints share.
-const SHARED: &str = "shared";
 
 impl<T: Task> Run<T> {
     /// Begins a run, or continues it from the newest checkpoint in its folder. Of several processes all call this, and the
@@ -318,7 +316,7 @@ impl<T: Task> Run<T> {
     }
 
     async fn save_model(&self, parameters: &Parameters, to: &Path, trained: &Path) -> Result<()> {
-        let shared = self.folder.path(SHARED);
+        let shared = self.folder.path(folder::SHARED);
         std::fs::create_dir_all(&shared).map_err(|e| Error::file(&shared, e))?;
         self.task.save(parameters, to, trained, &shared).await
     }
