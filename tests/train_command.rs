@@ -96,7 +96,6 @@ fn log(folder: &Path) -> Vec<Line> {
 const ALL: &str = "[trained]\ndecoder = true\nvisual_projector = true\ncondition_projector = true\ndream_queries = true\n\
                    clip = true\nclip_embeddings = true\nunet = true\nvae = false\n";
 
-
 #[test]
 fn eight_pairs_and_a_document_are_learned_by_heart() {
     let folder = tempfile::tempdir().unwrap();
@@ -319,7 +318,9 @@ fn bad_configs_are_one_clear_line() {
         let error = TrainConfig::parse(&good.replacen(old, new, 1)).unwrap_err();
         assert!(error.contains(want) && !error.contains('\n'), "{old:?} -> {new:?}: {error}");
     }
-    let lora = good.replace("decoder = true\n", "").replace("[optimiser]", "[lora]\nrank = 4\nalpha = 8\ntargets = [\"k\"]\n[optimiser]");
+    let lora = good
+        .replace("decoder = true\n", "")
+        .replace("[optimiser]", "[lora]\nrank = 4\nalpha = 8\ntargets = [\"k\"]\n[optimiser]");
     assert!(TrainConfig::parse(&lora).unwrap_err().contains("no layer \"k\""));
 
     let path = folder.join("bad.toml");

@@ -236,7 +236,8 @@ fn two_pairs_are_learned_by_heart() {
 /// Adapters learn while their base stays; merged, the weights do the same, and so does what is loaded from the merged weights.
 #[test]
 fn adapters_learn_beside_frozen_weights_and_merge() {
-    let lora = Lora { rank: 4, alpha: 8.0, targets: ["q_proj", "o_proj", "down_proj"].map(String::from).into(), seed: 1 };
+    let lora =
+        Lora { rank: 4, alpha: 8.0, targets: ["q_proj", "o_proj", "down_proj"].map(String::from).into(), seed: 1 };
     let parameters = Trained::default().parameters(2).with_lora(Some(lora));
     let model = load_model(gpu(), &parameters);
     let objective = Objective::new(&model, Trained::default()).unwrap();
@@ -252,8 +253,7 @@ fn adapters_learn_beside_frozen_weights_and_merge() {
     let optimiser = Optimiser::new(AdamW::default(), Some(1.0));
     let mut trainer = Trainer { model, parameters, objective, optimiser, rates, step: 0 };
     let batch = [(pairs(&trainer.model, false), None)];
-    let losses: Vec<f32> =
-        (0..8).map(|_| read(&trainer.step(&batch).unwrap().losses[0].language)[0]).collect();
+    let losses: Vec<f32> = (0..8).map(|_| read(&trainer.step(&batch).unwrap().losses[0].language)[0]).collect();
     println!("language losses with adapters: {losses:?}");
     assert!(losses[7] < 0.5 * losses[0], "{losses:?}");
     let Trainer { model, parameters, objective, .. } = trainer;

@@ -66,7 +66,8 @@ impl Lora {
 
     /// A before training, whose numbers depend on the layer's name.
     pub(super) fn first(&self, gpu: &Gpu, path: &str, c: usize) -> Result<Tensor> {
-        let name = path.bytes().fold(0xcbf2_9ce4_8422_2325u64, |h, b| (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3));
+        let name =
+            path.bytes().fold(0xcbf2_9ce4_8422_2325u64, |h, b| (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3));
         let shape = [self.rank, c];
         let bound = 1.0 / (c as f32).sqrt();
         uniform(gpu, shape, self.seed ^ name, 0)?.scale(2.0 * bound)?.sub(&full(gpu, shape, bound)?)

@@ -122,7 +122,11 @@ impl Parameter {
     /// The other way: writes values in the order of a checkpoint into a tensor like this weight, in place.
     pub fn restore(&self, tensor: &Tensor, official: &[f32]) -> Result<()> {
         if official.len() != tensor.len() || tensor.shape() != self.tensor.shape() {
-            return Err(Error::Input(format!("{} values do not restore a weight {}", official.len(), self.tensor.shape())));
+            return Err(Error::Input(format!(
+                "{} values do not restore a weight {}",
+                official.len(),
+                self.tensor.shape()
+            )));
         }
         let (&[_, c, ky, kx], 4) = (self.stored.as_slice(), tensor.shape().rank()) else {
             return tensor.upload(0, bytemuck::cast_slice(official));

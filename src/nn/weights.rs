@@ -3,8 +3,8 @@
 //! `w / "layers" / 3 / "self_attn"` builds the path of a tensor the way the module tree does. Loading streams: a tensor is
 //! converted and uploaded in pieces, so host memory stays near one piece however large the tensor is.
 
-use super::lora::{self, Adapter};
 use super::Parameters;
+use super::lora::{self, Adapter};
 use crate::gpu::Gpu;
 use crate::ops::fill::zeros;
 use crate::tensor::{DType, Shape, Tensor, quantised};

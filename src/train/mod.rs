@@ -11,9 +11,9 @@ pub mod dream;
 mod ema;
 mod gradient_sum;
 mod inputs;
-mod objective;
 #[cfg(feature = "mpi")]
 mod mpi;
+mod objective;
 mod optimiser;
 mod ranks;
 mod rate;

@@ -1,13 +1,13 @@
 //! What the model draws and answers on the way.
 
 use super::{Ask, SamplesConfig};
+use crate::Result;
 use crate::diffusion::condition::Condition;
 use crate::diffusion::pipeline::{DrawOptions, draw};
 use crate::image::{load, replace_file, write_png};
 use crate::models::answer::{AnswerOptions, answer, write};
 use crate::models::decoding::Decoding;
 use crate::models::dreamllm::DreamLlm;
-use crate::Result;
 use std::path::Path;
 
 /// Writes `dream-1.png`, … and `answers.jsonl` into a folder. Pictures carry their prompts.

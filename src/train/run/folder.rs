@@ -42,7 +42,10 @@ impl RunFolder {
         let folder = RunFolder { root: root.to_path_buf(), _lock: Some(lock) };
         let used = |name: &String| name == "log.jsonl" || name == "final" || step_of(name).is_some();
         if !resume && folder.names()?.iter().any(used) {
-            return Err(Error::file(root, "holds a run already; --resume continues it, another `out` begins a new one"));
+            return Err(Error::file(
+                root,
+                "holds a run already; --resume continues it, another `out` begins a new one",
+            ));
         }
         folder.clear()?;
         if folder.newest()?.is_none() {
@@ -176,12 +179,11 @@ mod tests {
         assert!(folder.newest().unwrap().is_none());
         let publish = |step: u64| {
             let name = RunFolder::step_name(step);
-            let written = folder.publish(&name, async |part: &Path| {
-                fs::write(part.join("a"), "a").map_err(|e| Error::file(part, e))
-            });
+            let written = folder
+                .publish(&name, async |part: &Path| fs::write(part.join("a"), "a").map_err(|e| Error::file(part, e)));
             pollster::block_on(written).unwrap();
         };
-        [100, 20, 3].map(publish);
+        [100, 20, 3].into_iter().for_each(publish);
         let broken = folder.publish("step-00000200", async |_: &Path| Err(Error::Cancelled));
         assert!(pollster::block_on(broken).is_err());
         assert_eq!(folder.newest().unwrap().unwrap().0, 100);

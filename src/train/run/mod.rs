@@ -16,7 +16,7 @@ pub use log::{Line, Log, read as read_log};
 pub use plot::plot;
 pub use progress::Progress;
 
-use super::{Ema, GradientSum, Optimiser, RateSchedule, Ranks};
+use super::{Ema, GradientSum, Optimiser, Ranks, RateSchedule};
 use crate::gpu::Gpu;
 use crate::nn::Parameters;
 use crate::ops::adamw::AdamW;
@@ -51,7 +51,13 @@ pub trait Task {
 
     /// Writes the model with these parameters into a new folder. `trained` is a file that has everything trained in official
     /// names, which can be linked; `shared` is a folder for what all checkpoints have in common.
-    fn save(&self, parameters: &Parameters, to: &Path, trained: &Path, shared: &Path) -> impl Future<Output = Result<()>>;
+    fn save(
+        &self,
+        parameters: &Parameters,
+        to: &Path,
+        trained: &Path,
+        shared: &Path,
+    ) -> impl Future<Output = Result<()>>;
 
     /// Writes examples of what the model can do with these parameters into a new folder.
     fn show(&self, parameters: &Parameters, to: &Path) -> impl Future<Output = Result<()>>;
@@ -234,7 +240,9 @@ impl<T: Task> Run<T> {
             }
         }
         if !loss.is_finite() || !norm.is_finite() {
-            let last = self.saved.map_or("there is no checkpoint".to_string(), |step| format!("the last checkpoint is of step {step}"));
+            let last = self
+                .saved
+                .map_or("there is no checkpoint".to_string(), |step| format!("the last checkpoint is of step {step}"));
             let why = format!("step {}: the loss is {loss}, the norm of its gradient {norm}; {last}", self.step);
             return Err(Error::Input(why));
         }

@@ -129,9 +129,8 @@ impl Canvas {
 
 /// Five rows of three pixels, from the upper left; unknown letters are blank.
 fn glyph(letter: char) -> u16 {
-    const DIGITS: [u16; 10] = [
-        0o75557, 0o26227, 0o71747, 0o71717, 0o55711, 0o74717, 0o74757, 0o71111, 0o75757, 0o75717,
-    ];
+    const DIGITS: [u16; 10] =
+        [0o75557, 0o26227, 0o71747, 0o71717, 0o55711, 0o74717, 0o74757, 0o71111, 0o75757, 0o75717];
     const LETTERS: [u16; 26] = [
         0o25755, 0o65656, 0o34443, 0o65556, 0o74647, 0o74644, 0o34553, 0o55755, 0o72227, 0o11152, 0o55655, 0o44447,
         0o57755, 0o65555, 0o25552, 0o65644, 0o25563, 0o65655, 0o34216, 0o72222, 0o55557, 0o55552, 0o55775, 0o55255,

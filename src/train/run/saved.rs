@@ -1,10 +1,10 @@
 //! Tensors of a checkpoint: parameters, their moments and averages, each in a file of its own, in official names and shapes.
 
 use crate::nn::{Parameter, Parameters};
+use crate::ops::fill::zeros;
 use crate::tensor::Tensor;
 use crate::train::{Ema, Optimiser, Slot};
 use crate::weights::{SafetensorsWriter, TensorPlan, WeightFile};
-use crate::ops::fill::zeros;
 use crate::{Error, Result};
 use std::collections::BTreeMap;
 use std::path::Path;
