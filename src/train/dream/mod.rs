@@ -1,4 +1,4 @@
-//! Training DreamLLM: a [`TrainConfig`], and the [`DreamTask`] that a [`Run`](crate::train::run::Run) of it learns.
+//! Training DreamLLM: a [`TrainConfig`], and the [`DreamTask`] that a [`Run`] of it learns.
 
 mod config;
 mod examples;
