@@ -10,7 +10,7 @@ use dreamllm::image::{FloatImage, RgbImage, clip_pixels, diffusion_pixels, load}
 use dreamllm::models::config::DreamConfig;
 use dreamllm::models::dreamllm::{DreamLlm, LoadOptions};
 use dreamllm::models::llama::{Llama, Tokens};
-use dreamllm::nn::{Parameters, WeightFormat, Weights};
+use dreamllm::nn::{Lora, Parameters, WeightFormat, Weights};
 use dreamllm::ops::adamw::AdamW;
 use dreamllm::ops::cross_entropy::IGNORED;
 use dreamllm::ops::select::argmax;
@@ -231,6 +231,46 @@ fn two_pairs_are_learned_by_heart() {
     let words = pollster::block_on(argmax(&logits).unwrap().read_u32()).unwrap();
     let learned = |at: &usize| inputs.labels[*at] != IGNORED;
     assert!((1..words.len()).filter(learned).all(|at| words[at - 1] == inputs.labels[at]));
+}
+
+/// Adapters learn while their base stays; merged, the weights do the same, and so does what is loaded from the merged weights.
+#[test]
+fn adapters_learn_beside_frozen_weights_and_merge() {
+    let lora =
+        Lora { rank: 4, alpha: 8.0, targets: ["q_proj", "o_proj", "down_proj"].map(String::from).into(), seed: 1 };
+    let parameters = Trained::default().parameters(2).with_lora(Some(lora));
+    let model = load_model(gpu(), &parameters);
+    let objective = Objective::new(&model, Trained::default()).unwrap();
+    let trained = parameters.trained();
+    assert_eq!(trained.len(), 2 * 3 * 2);
+    assert!(trained.iter().all(|(name, _)| name.contains(".lora_")), "{:?}", trained[0].0);
+    let inputs = pairs(&model, false);
+    let plain = load_model(gpu(), &Trained::default().parameters(2));
+    // B is zero at first.
+    assert_eq!(logits_of(&model, &objective, &inputs), logits_of(&plain, &objective, &inputs));
+    let base = read(&parameters.get("model.layers.1.self_attn.q_proj.weight").unwrap().tensor);
+    let rates = RateSchedule { peak: 2e-2, warmup: 0, total: 100, decay: Decay::Constant };
+    let optimiser = Optimiser::new(AdamW::default(), Some(1.0));
+    let mut trainer = Trainer { model, parameters, objective, optimiser, rates, step: 0 };
+    let batch = [(pairs(&trainer.model, false), None)];
+    let losses: Vec<f32> = (0..8).map(|_| read(&trainer.step(&batch).unwrap().losses[0].language)[0]).collect();
+    println!("language losses with adapters: {losses:?}");
+    assert!(losses[7] < 0.5 * losses[0], "{losses:?}");
+    let Trainer { model, parameters, objective, .. } = trainer;
+    assert_eq!(read(&parameters.get("model.layers.1.self_attn.q_proj.weight").unwrap().tensor), base);
+    let learned = logits_of(&model, &objective, &batch[0].0);
+    let merged = parameters.merged().unwrap();
+    assert!(merged.lora().is_none());
+    let same = logits_of(&load_model(gpu(), &merged), &objective, &batch[0].0);
+    let largest = learned.iter().fold(0f32, |m, x| m.max(x.abs()));
+    let worst = learned.iter().zip(&same).fold(0f32, |m, (a, b)| m.max((a - b).abs()));
+    println!("merged logits are off by {:e} of the largest", worst / largest);
+    assert!(worst < 1e-5 * largest, "{worst} of {largest}");
+    assert_ne!(logits_of(&plain, &objective, &batch[0].0), same);
+}
+
+fn logits_of(model: &DreamLlm, objective: &Objective, inputs: &Inputs) -> Vec<f32> {
+    read(&objective.logits(model, inputs).unwrap().detach())
 }
 
 /// A decoder of `layers` layers in memory, 64 wide, with small weights.

@@ -2,11 +2,13 @@
 
 use super::{INTERRUPTED, Output, device, progress};
 use crate::Result;
+use crate::train::Ranks;
 use crate::train::dream::{TrainConfig, begin};
 use crate::train::pretraining::{self, PretrainConfig};
 use crate::train::run::{Run, Task};
 use clap::Args;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 const EXAMPLES: &str = "\
@@ -31,27 +33,38 @@ pub(super) struct TrainArguments {
 }
 
 impl TrainArguments {
-    /// Whether the run came to its end.
     pub async fn run(&self, device: &device::DeviceArguments, output: &Output) -> Result<()> {
         if PretrainConfig::is_in(&self.config) {
             return self.pretrain(device, output).await;
         }
         let mut config = TrainConfig::open(&self.config)?;
         config.loader.strict |= self.strict;
+        let ranks = Arc::new(Ranks::started()?);
+        let first =
+            Output { quiet: output.quiet || ranks.rank() > 0, json: output.json && ranks.rank() == 0, ..*output };
+        let output = &first;
         let gpu = device.open(output).await?;
         let bar = progress::bytes(output, 0);
         let loaded = |bytes, total| {
             bar.set_length(total);
             bar.inc(bytes);
         };
-        let mut run = begin(&gpu, &config, self.resume, device.format(), &loaded)?;
+        let mut run = begin(&gpu, &config, self.resume, device.format(), &ranks, &loaded)?;
         bar.finish_and_clear();
         let done = go_on(&mut run, &config.out, config.steps, output).await?;
         if run.task.skipped().records() + run.task.skipped().pictures() > 0 {
             output.say(&run.task.skipped().to_string());
         }
-        report(&run, &config.out, config.steps, done, output);
-        device.close(&gpu).await
+        // The first rank says where the model is.
+        if !done || ranks.rank() == 0 {
+            report(&run, &config.out, config.steps, done, output);
+        }
+        device.close(&gpu).await?;
+        drop(run);
+        if let Some(ranks) = Arc::into_inner(ranks) {
+            ranks.leave();
+        }
+        Ok(())
     }
 
     async fn pretrain(&self, device: &device::DeviceArguments, output: &Output) -> Result<()> {

@@ -22,13 +22,15 @@ pub struct LoaderOptions {
     pub ahead: usize,
     /// Whether the first thing that cannot be used is an error.
     pub strict: bool,
+    /// Which of how many processes this is: number r of N takes the draws r, r + N, r + 2N, …
+    pub share: (u64, u64),
 }
 
 impl Default for LoaderOptions {
     /// As many workers as processors, eight at most.
     fn default() -> Self {
         let workers = std::thread::available_parallelism().map_or(1, |n| n.get().min(8));
-        LoaderOptions { workers, ahead: 4, strict: false }
+        LoaderOptions { workers, ahead: 4, strict: false, share: (0, 1) }
     }
 }
 
@@ -42,6 +44,8 @@ pub struct Loader {
     position: Position,
     skipped: Skipped,
     strict: bool,
+    /// Processes that draw in turn.
+    processes: u64,
     /// Records in a row that could not be used.
     failed: u64,
 }
@@ -68,14 +72,17 @@ impl Loader {
         for n in 0..count {
             let (queue, made) = sync_channel(options.ahead);
             let (data, builder, position) = (data.clone(), builder.clone(), position.clone());
-            let work = move || work(&data, &builder, position, n as u64, count as u64, &queue);
+            let (process, processes) = options.share;
+            let turns = [n as u64 * processes + process, count as u64 * processes];
+            let work = move || work(&data, &builder, position, turns, &queue);
             let worker = std::thread::Builder::new().name(format!("data {n}")).spawn(work);
             workers.push(worker.map_err(|e| Error::Input(format!("cannot start a data worker: {e}")))?);
             queues.push(made);
         }
         let mixture = data.mixture.clone();
         let (first, strict) = (position.draws, options.strict);
-        Ok(Loader { queues, workers, mixture, first, position, skipped, strict, failed: 0 })
+        let processes = options.share.1.max(1);
+        Ok(Loader { queues, workers, mixture, first, position, skipped, strict, processes, failed: 0 })
     }
 
     /// The next `count` samples that can be used, in the order of the draws. Waits for the workers.
@@ -85,10 +92,10 @@ impl Loader {
 
     fn next_sample(&mut self) -> Result<Sample> {
         loop {
-            let turn = (self.position.draws - self.first) % self.queues.len() as u64;
+            let turn = (self.position.draws - self.first) / self.processes % self.queues.len() as u64;
             let (sample, dropped) =
                 self.queues[turn as usize].recv().map_err(|_| Error::Input("a data worker has died".into()))?;
-            self.mixture.next(&mut self.position);
+            (0..self.processes).for_each(|_| _ = self.mixture.next(&mut self.position));
             for problem in dropped.into_iter().chain(sample.as_ref().err().cloned()) {
                 refuse(&problem, self.strict)?;
                 self.skipped.add(problem);
@@ -121,18 +128,17 @@ fn refuse(problem: &Problem, strict: bool) -> Result<()> {
     if strict { Err(Error::Input(problem.to_string())) } else { Ok(()) }
 }
 
-/// Makes every `count`-th sample from the `n`-th on, until nobody wants them any more.
+/// Makes every `of`-th sample from the `first` on, until nobody wants them any more.
 fn work(
     data: &TrainingData,
     builder: &SampleBuilder,
     mut position: Position,
-    n: u64,
-    count: u64,
+    [first, of]: [u64; 2],
     queue: &SyncSender<Made>,
 ) {
     for turn in 0u64.. {
         let pick = data.mixture.next(&mut position);
-        if turn % count == n && queue.send(data.sample(pick, builder)).is_err() {
+        if turn % of == first && queue.send(data.sample(pick, builder)).is_err() {
             break;
         }
     }

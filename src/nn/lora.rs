@@ -5,6 +5,7 @@
 //! A starts uniform in ±1 / √C and B at zero, as in peft, so that the first step begins at the model as it was. Merged, the
 //! weight is `W + α / R · B · A`, and nobody who loads it need know of adapters.
 
+use super::Parameters;
 use crate::gpu::Gpu;
 use crate::ops::fill::full;
 use crate::ops::matmul::{Epilogue, linear, matmul};
@@ -59,7 +60,7 @@ impl Lora {
     }
 
     /// α / R
-    pub(crate) fn scale(&self) -> f32 {
+    pub(super) fn scale(&self) -> f32 {
         (self.alpha / self.rank as f64) as f32
     }
 
@@ -78,10 +79,25 @@ pub(crate) fn is_adapter(name: &str) -> bool {
     name.ends_with(A) || name.ends_with(B)
 }
 
-/// Names of the factors that are learned beside a weight of this official name.
-pub(crate) fn factors(weight: &str) -> Option<[String; 2]> {
-    let path = weight.strip_suffix("weight")?;
-    Some([A, B].map(|factor| format!("{path}{factor}")))
+impl Parameters {
+    /// The same, nothing of it trained, with adapters added to the weights beside them: what can be seen of W is W + α / R · B · A.
+    pub fn merged(&self) -> Result<Parameters> {
+        let merge = |name: &str| Some((self.get(name)?, self.adapter(name)?));
+        let mut merged = Vec::new();
+        for (name, _) in self.all() {
+            if let Some((weight, adapter)) = merge(&name) {
+                merged.push((name, weight.tensor.detach().add(&adapter.delta()?)?));
+            }
+        }
+        Ok(self.replaced(merged.iter().map(|(name, tensor)| (name.as_str(), tensor))).with_lora(None))
+    }
+
+    /// The adapter beside a weight, if there is one.
+    pub(crate) fn adapter(&self, weight: &str) -> Option<Adapter> {
+        let (scale, path) = (self.lora()?.scale(), weight.strip_suffix("weight")?);
+        let [a, b] = [A, B].map(|factor| self.get(&format!("{path}{factor}")));
+        Some(Adapter { a: a?.tensor.detach(), b: b?.tensor.detach(), scale })
+    }
 }
 
 /// The adapter of one layer.

@@ -14,10 +14,13 @@ mod gradient_sum;
 #[cfg(feature = "cli")]
 mod init;
 mod inputs;
+#[cfg(feature = "mpi")]
+mod mpi;
 mod objective;
 mod optimiser;
 #[cfg(feature = "cli")]
 pub mod pretraining;
+mod ranks;
 mod rate;
 #[cfg(feature = "cli")]
 pub mod run;
@@ -33,6 +36,7 @@ pub use init::init;
 pub use inputs::Inputs;
 pub use objective::{LossWeights, Losses, Objective};
 pub use optimiser::{Optimiser, Slot};
+pub use ranks::Ranks;
 pub use rate::{Decay, RateSchedule};
 pub use trained::Trained;
 pub use trainer::{Step, Trainer};

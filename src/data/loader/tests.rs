@@ -15,7 +15,7 @@ fn open(config: &DataConfig) -> Arc<TrainingData> {
 
 fn start(data: &Arc<TrainingData>, position: Position, workers: usize) -> Loader {
     let builder = Arc::new(builder(Objective::Joint, 128));
-    Loader::start(data, &builder, position, LoaderOptions { workers, ahead: 2, strict: false }).unwrap()
+    Loader::start(data, &builder, position, LoaderOptions { workers, ahead: 2, ..Default::default() }).unwrap()
 }
 
 const JPEG: &[u8] = include_bytes!("../../../tests/reference/tiny/reference/images/rgb_64x48.jpg");
@@ -67,7 +67,7 @@ fn strict_makes_them_fatal() {
     let folder = tempfile::tempdir().unwrap();
     let data = open(&pairs(folder.path()));
     let builder = Arc::new(builder(Objective::Joint, 128));
-    let options = LoaderOptions { workers: 2, ahead: 2, strict: true };
+    let options = LoaderOptions { workers: 2, ahead: 2, strict: true, ..Default::default() };
     let mut loader = Loader::start(&data, &builder, data.mixture.start(), options).unwrap();
     let error = loader.next_samples(12).unwrap_err().to_string();
     assert!(error.contains("pairs.jsonl, line "), "{error}");

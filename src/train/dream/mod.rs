@@ -1,4 +1,4 @@
-//! Training DreamLLM: a [`TrainConfig`], and the [`DreamTask`] that a [`Run`](crate::train::run::Run) of it learns.
+//! Training DreamLLM: a [`TrainConfig`], and the [`DreamTask`] that a [`Run`] of it learns.
 
 mod config;
 mod examples;
@@ -9,22 +9,31 @@ pub(super) use config::parse_toml;
 pub use config::{Ask, LoaderConfig, LossConfig, OptimiserConfig, SamplesConfig, SaveConfig, TrainConfig};
 pub use task::DreamTask;
 
+use super::Ranks;
 use super::run::{Run, RunFolder, RunOptions};
 use crate::Result;
 use crate::gpu::Gpu;
 use crate::nn::WeightFormat;
+use std::sync::Arc;
 
-/// Begins the run of a config, or continues it if `resume` says so and there is something to continue. Frozen weights are
+/// Begins the run of a config, or continues it if `resume` says so and there is something to continue; every one of several
+/// processes calls this. Frozen weights are
 /// kept in a format; `progress` is told stored bytes as they are read, of how many.
 pub fn begin(
     gpu: &Gpu,
     config: &TrainConfig,
     resume: bool,
     format: WeightFormat,
+    ranks: &Arc<Ranks>,
     progress: &dyn Fn(u64, u64),
 ) -> Result<Run<DreamTask>> {
-    let folder = RunFolder::claim(&config.out, resume)?;
-    let task = DreamTask::new(gpu, config, format, progress)?;
+    let folder = match ranks.rank() {
+        0 => RunFolder::claim(&config.out, resume)?,
+        _ => RunFolder::join(&config.out),
+    };
+    // Nobody looks into the folder before the first process has put it in order.
+    ranks.meet();
+    let task = DreamTask::new(gpu, config, format, ranks.clone(), progress)?;
     let mut settings = config.settings()?;
     settings["weights"] = format!("{format:?}").into();
     let options = RunOptions {
@@ -38,5 +47,5 @@ pub fn begin(
         show_every: config.samples.every,
         settings,
     };
-    Run::begin(task, options, folder)
+    Run::begin(task, options, folder, ranks.clone())
 }

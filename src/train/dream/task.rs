@@ -8,8 +8,9 @@ use crate::gpu::Gpu;
 use crate::models::dreamllm::{DreamLlm, LoadOptions, bytes_to_load};
 use crate::nn::{Parameters, WeightFormat};
 use crate::random::philox::philox;
+use crate::tensor::Tensor;
 use crate::train::run::{BatchLoss, Task};
-use crate::train::{Draws, Inputs, LossWeights, Objective};
+use crate::train::{Draws, Inputs, LossWeights, Objective, Ranks};
 use crate::weights::{CheckpointFolder, OfficialWriter, OpenOptions};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
@@ -31,6 +32,7 @@ pub struct DreamTask {
     taken: u64,
     format: WeightFormat,
     config: TrainConfig,
+    ranks: Arc<Ranks>,
 }
 
 /// Where a run is in its data.
@@ -51,6 +53,7 @@ impl DreamTask {
         gpu: &Gpu,
         config: &TrainConfig,
         format: WeightFormat,
+        ranks: Arc<Ranks>,
         progress: &dyn Fn(u64, u64),
     ) -> Result<DreamTask> {
         let (clip_folder, diffusion_folder) = (config.clip_folder.clone(), config.diffusion_folder.clone());
@@ -62,6 +65,7 @@ impl DreamTask {
         let plain = LoaderOptions::default();
         let workers = config.loader.workers.unwrap_or(plain.workers);
         let loading = LoaderOptions { workers, strict: config.loader.strict, ..plain };
+        let loading = LoaderOptions { share: (ranks.rank() as u64, ranks.count() as u64), ..loading };
         let options = LoadOptions { format, vision: true, diffusion: true, ..Default::default() };
         let plugin = source.config.plugins.clip_vision_embedding.as_ref();
         let select = source.clip_config.hidden_state(plugin.map_or(-2, |clip| clip.select_layer));
@@ -72,7 +76,20 @@ impl DreamTask {
         let objective = objective(&model, config)?;
         let loader = Loader::start(&data, &builder, data.mixture.start(), loading)?;
         let (taken, config) = (0, config.clone());
-        Ok(DreamTask { model, parameters, objective, source, data, builder, loader, loading, taken, format, config })
+        Ok(DreamTask {
+            model,
+            parameters,
+            objective,
+            source,
+            data,
+            builder,
+            loader,
+            loading,
+            taken,
+            format,
+            config,
+            ranks,
+        })
     }
 
     /// The model that learns.
@@ -85,8 +102,9 @@ impl DreamTask {
         self.loader.skipped()
     }
 
-    /// A seed for every picture to be drawn, which depends on its place among all samples of the run.
+    /// A seed for every picture to be drawn, which depends on its place among all samples of all processes.
     fn seed(&self, sample: u64, picture: usize) -> u64 {
+        let sample = sample * self.ranks.count() as u64 + self.ranks.rank() as u64;
         let [low, high] = [self.config.seed, sample].map(|x| [x as u32, (x >> 32) as u32]);
         let [a, b, ..] = philox([high[0], high[1], picture as u32, NOISE], low);
         u64::from(a) << 32 | u64::from(b)
@@ -136,12 +154,11 @@ impl Task for DreamTask {
         let (timesteps, options) = (self.objective.schedule.timesteps(), &self.objective.options);
         let draws = Draws::for_pictures(gpu, &seeds, latent, timesteps, options)?;
         let inputs = Inputs::new(gpu, batch)?;
-        let told = !inputs.learned().1.is_empty();
-        let losses = self.objective.losses(&self.model, &inputs, draws.as_ref())?;
-        let parts = vec![
-            ("language", told.then_some(losses.language)),
-            ("diffusion", draws.is_some().then_some(losses.diffusion)),
-        ];
+        let counts = [inputs.learned().1.len(), inputs.dreams.as_ref().map_or(0, |_| inputs.dream_places.len())];
+        let (shares, all) = self.ranks.shares(counts);
+        let losses = self.objective.shared_losses(&self.model, &inputs, draws.as_ref(), shares)?;
+        let part = |loss: Tensor, n: usize| (all[n] > 0).then(|| loss.scale(shares[n])).transpose();
+        let parts = vec![("language", part(losses.language, 0)?), ("diffusion", part(losses.diffusion, 1)?)];
         Ok(BatchLoss { loss: losses.sum, parts, samples: count, tokens })
     }
 

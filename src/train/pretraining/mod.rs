@@ -30,6 +30,8 @@ pub use task::PretrainTask;
 use super::run::{Run, RunFolder, RunOptions};
 use crate::Result;
 use crate::gpu::Gpu;
+use crate::train::Ranks;
+use std::sync::Arc;
 
 /// Begins the run of a config, or continues it if `resume` says so and there is something to continue.
 pub fn begin(gpu: &Gpu, config: &PretrainConfig, resume: bool) -> Result<Run<PretrainTask>> {
@@ -46,5 +48,5 @@ pub fn begin(gpu: &Gpu, config: &PretrainConfig, resume: bool) -> Result<Run<Pre
         show_every: config.show_every,
         settings: config.settings()?,
     };
-    Run::begin(task, options, folder)
+    Run::begin(task, options, folder, Arc::new(Ranks::alone()))
 }

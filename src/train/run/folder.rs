@@ -6,7 +6,8 @@
 //! | `curves.png` | the log, drawn |
 //! | `step-00000100/` | a checkpoint: everything that a resumption needs, and the model |
 //! | `samples/step-00000100/` | what the model drew and answered then |
-//! | `final/` | the trained model |
+//! | `final/`, `final-ema/` | the trained model, and its average |
+//! | `shared/` | weights that are not trained, to which every checkpoint links |
 //! | `.….part`, `.….old` | a part in the making or being removed; a resumption clears them away |
 //!
 //! Folders are written under another name and renamed, and removed the same way: what has its name is whole.
@@ -19,10 +20,12 @@ use std::path::{Path, PathBuf};
 pub struct RunFolder {
     root: PathBuf,
     /// The lock lives as long as the file is open; the system opens it when the process is killed.
-    _lock: File,
+    _lock: Option<File>,
 }
 
 const CHECKPOINT: &str = "step-";
+/// Parts of models that all checkpoints share.
+pub(super) const SHARED: &str = "shared";
 const LOCK: &str = ".lock";
 
 impl RunFolder {
@@ -36,7 +39,7 @@ impl RunFolder {
             // Where files cannot be locked, nobody is kept out.
             Err(fs::TryLockError::Error(_)) => {}
         }
-        let folder = RunFolder { root: root.to_path_buf(), _lock: lock };
+        let folder = RunFolder { root: root.to_path_buf(), _lock: Some(lock) };
         let used = |name: &String| name == "log.jsonl" || name == "final" || step_of(name).is_some();
         if !resume && folder.names()?.iter().any(used) {
             return Err(Error::file(
@@ -45,7 +48,16 @@ impl RunFolder {
             ));
         }
         folder.clear()?;
+        if folder.newest()?.is_none() {
+            // Whoever left this may have begun with another model.
+            remove_tree(&folder.path(SHARED))?;
+        }
         Ok(folder)
+    }
+
+    /// The folder for another process of the same run, which only reads.
+    pub fn join(root: &Path) -> RunFolder {
+        RunFolder { root: root.to_path_buf(), _lock: None }
     }
 
     /// A place in the folder.
@@ -78,7 +90,7 @@ impl RunFolder {
         remove_tree(&part)?;
         fs::create_dir_all(&part).map_err(|e| Error::file(&part, e))?;
         write(&part).await?;
-        sync(&part)?;
+        sync_tree(&part)?;
         self.remove(name)?;
         fs::rename(&part, &target).map_err(|e| Error::file(&target, e))?;
         sync(&self.root)
@@ -138,7 +150,17 @@ fn step_of(name: &str) -> Option<u64> {
     name.strip_prefix(CHECKPOINT)?.parse().ok()
 }
 
-/// Has the names in a folder written to the disk, where the system can do that.
+/// Has the names in a folder and those in it written to the disk, where the system can do that.
+fn sync_tree(folder: &Path) -> Result<()> {
+    for entry in fs::read_dir(folder).map_err(|e| Error::file(folder, e))? {
+        let path = entry.map_err(|e| Error::file(folder, e))?.path();
+        if path.is_dir() {
+            sync_tree(&path)?;
+        }
+    }
+    sync(folder)
+}
+
 fn sync(folder: &Path) -> Result<()> {
     if cfg!(unix) {
         File::open(folder).and_then(|file| file.sync_all()).map_err(|e| Error::file(folder, e))?;

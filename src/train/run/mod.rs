@@ -17,7 +17,7 @@ pub use plot::plot;
 pub use progress::Progress;
 pub use saved::save_tensors;
 
-use super::{Ema, GradientSum, Optimiser, RateSchedule};
+use super::{Ema, GradientSum, Optimiser, Ranks, RateSchedule};
 use crate::gpu::Gpu;
 use crate::nn::Parameters;
 use crate::ops::adamw::AdamW;
@@ -30,6 +30,7 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Instant;
 
 /// Something that learns.
@@ -110,8 +111,10 @@ pub struct Run<T> {
     step: u64,
     /// The step of the newest checkpoint.
     saved: Option<u64>,
-    log: Log,
+    /// Where this process writes it.
+    log: Option<Log>,
     speed: Speed,
+    ranks: Arc<Ranks>,
 }
 
 /// `state.json` of a checkpoint.
@@ -122,7 +125,8 @@ struct State {
     step: u64,
     /// Steps of every parameter that took any.
     moments: BTreeMap<String, u32>,
-    task: Value,
+    /// The task's state in every process.
+    tasks: Vec<Value>,
     settings: Value,
 }
 
@@ -131,12 +135,11 @@ const PARAMETERS: &str = "parameters.safetensors";
 const MOMENTS: &str = "optimiser.safetensors";
 const EMA: &str = "ema.safetensors";
 const STATE: &str = "state.json";
-/// Parts of models that all checkpoints share.
-const SHARED: &str = "shared";
 
 impl<T: Task> Run<T> {
-    /// Begins a run, or continues it from the newest checkpoint in its folder.
-    pub fn begin(task: T, options: RunOptions, folder: RunFolder) -> Result<Run<T>> {
+    /// Begins a run, or continues it from the newest checkpoint in its folder. Of several processes all call this, and the
+    /// first has claimed the folder.
+    pub fn begin(task: T, options: RunOptions, folder: RunFolder, ranks: Arc<Ranks>) -> Result<Run<T>> {
         if task.parameters().trained().is_empty() {
             return Err(Error::Input("nothing is trained: no part of the model is switched on".into()));
         }
@@ -145,7 +148,7 @@ impl<T: Task> Run<T> {
         let step = newest.as_ref().map_or(0, |(step, _)| *step);
         let mut run = Run {
             optimiser: Optimiser::new(options.adamw, options.max_norm),
-            log: Log::open(&folder.path("log.jsonl"), step)?,
+            log: (ranks.rank() == 0).then(|| Log::open(&folder.path("log.jsonl"), step)).transpose()?,
             saved: newest.as_ref().map(|(step, _)| *step),
             speed: Speed::default(),
             task,
@@ -153,6 +156,7 @@ impl<T: Task> Run<T> {
             folder,
             ema,
             step,
+            ranks,
         };
         if let Some((step, path)) = newest {
             run.restore(step, &path)?;
@@ -170,8 +174,9 @@ impl<T: Task> Run<T> {
         let mut since = Instant::now();
         while self.step < self.options.rates.total {
             let line = self.one_step(&mut since).await?;
-            self.log.add(&line)?;
+            self.log.as_mut().map_or(Ok(()), |log| log.add(&line))?;
             let on = on_step(&self.speed.progress(line, self.options.rates.total, self.task.gpu()));
+            let on = self.all(on);
             if due(self.step, self.options.show_every) {
                 self.show().await?;
             }
@@ -190,6 +195,13 @@ impl<T: Task> Run<T> {
         Ok(true)
     }
 
+    /// Whether every process says so.
+    fn all(&self, on: bool) -> bool {
+        let mut stops = [f64::from(!on)];
+        self.ranks.sum(&mut stops);
+        stops[0] == 0.0
+    }
+
     async fn one_step(&mut self, since: &mut Instant) -> Result<Line> {
         let mut sum = GradientSum::default();
         let mut batches = Vec::new();
@@ -198,6 +210,7 @@ impl<T: Task> Run<T> {
             sum.add_loss(&batch.loss, self.task.parameters(), 1.0 / self.options.accumulate.max(1) as f32)?;
             batches.push(BatchLoss { loss: batch.loss.detach(), ..batch });
         }
+        self.ranks.average(&mut sum, self.task.parameters()).await?;
         let rate = self.options.rates.rate(self.step);
         let norm = self.optimiser.step(self.task.gpu(), self.task.parameters(), &sum, rate)?;
         drop(sum);
@@ -215,7 +228,9 @@ impl<T: Task> Run<T> {
             tensors.push(&batch.loss);
             tensors.extend(batch.parts.iter().filter_map(|(_, part)| part.as_ref()));
         }
-        let mut values = concat(&tensors, 0)?.read_f32().await?.into_iter();
+        // The norm is that of the averaged gradients, the same everywhere.
+        let values = self.means(&concat(&tensors, 0)?.read_f32().await?);
+        let mut values = values.into_iter();
         let mut next = || values.next().unwrap_or(f32::NAN);
         let norm = next();
         let (mut loss, mut parts) = (0.0, BTreeMap::<String, Vec<f32>>::new());
@@ -233,17 +248,27 @@ impl<T: Task> Run<T> {
             return Err(Error::Input(why));
         }
         let mean = |values: Vec<f32>| (!values.is_empty()).then(|| values.iter().sum::<f32>() / values.len() as f32);
-        let count = |f: fn(&BatchLoss) -> u64| batches.iter().map(f).sum();
+        let count = |f: fn(&BatchLoss) -> u64| batches.iter().map(f).sum::<u64>() as f64;
+        let mut counts = [count(|batch| batch.samples), count(|batch| batch.tokens)];
+        self.ranks.sum(&mut counts);
         Ok(Line {
             step: self.step,
             loss,
             losses: parts.into_iter().map(|(name, values)| (name, mean(values))).collect(),
             norm,
             rate,
-            samples: count(|batch| batch.samples),
-            tokens: count(|batch| batch.tokens),
+            samples: counts[0] as u64,
+            tokens: counts[1] as u64,
             seconds: lap(since),
         })
+    }
+
+    /// Means over all processes; the values themselves where there is one.
+    fn means(&self, values: &[f32]) -> Vec<f32> {
+        let count = self.ranks.count() as f64;
+        let mut sums: Vec<f64> = values.iter().map(|x| f64::from(*x)).collect();
+        self.ranks.sum(&mut sums);
+        sums.into_iter().map(|sum| (sum / count) as f32).collect()
     }
 
     /// The parameters that are worth looking at: the averages, if there are any.
@@ -253,6 +278,9 @@ impl<T: Task> Run<T> {
     }
 
     async fn show(&self) -> Result<()> {
+        if self.ranks.rank() > 0 {
+            return Ok(());
+        }
         let name = format!("samples/{}", RunFolder::step_name(self.step));
         let best = self.best();
         self.folder.publish(&name, async |to: &Path| self.task.show(&best, to).await).await?;
@@ -268,10 +296,18 @@ impl<T: Task> Run<T> {
         if self.saved == Some(self.step) {
             return Ok(());
         }
-        self.log.sync()?;
+        self.log.as_ref().map_or(Ok(()), Log::sync)?;
+        let own = serde_json::to_string(&self.task.state()?).map_err(|e| Error::format(STATE, e))?;
+        let tasks = self.ranks.gather(own);
+        let tasks = tasks.iter().map(|state| serde_json::from_str(state)).collect::<Result<_, _>>();
+        let tasks = tasks.map_err(|e| Error::format(STATE, e))?;
+        self.saved = Some(self.step);
+        if self.ranks.rank() > 0 {
+            return Ok(());
+        }
         let steps = self.optimiser.slots.iter().map(|(name, slot)| (name.clone(), slot.steps)).collect();
-        let (task, settings) = (self.task.state()?, self.options.settings.clone());
-        let state = State { version: VERSION, step: self.step, moments: steps, task, settings };
+        let settings = self.options.settings.clone();
+        let state = State { version: VERSION, step: self.step, moments: steps, tasks, settings };
         let json = serde_json::to_vec_pretty(&state).map_err(|e| Error::format(STATE, e))?;
         let write = async |to: &Path| {
             let parameters = self.task.parameters();
@@ -284,13 +320,12 @@ impl<T: Task> Run<T> {
             crate::image::replace_file(to.join(STATE), &json)
         };
         self.folder.publish(&RunFolder::step_name(self.step), write).await?;
-        self.saved = Some(self.step);
         self.folder.prune(self.options.keep)?;
         self.plot()
     }
 
     async fn save_model(&self, parameters: &Parameters, to: &Path, trained: &Path) -> Result<()> {
-        let shared = self.folder.path(SHARED);
+        let shared = self.folder.path(folder::SHARED);
         std::fs::create_dir_all(&shared).map_err(|e| Error::file(&shared, e))?;
         self.task.save(parameters, to, trained, &shared).await
     }
@@ -312,12 +347,15 @@ impl<T: Task> Run<T> {
         if let Some(ema) = &self.ema {
             saved::restore_ema(&path.join(EMA), parameters, ema)?;
         }
-        self.task.restore(&state.task)
+        self.task.restore(self.ranks.own(&state.tasks)?)
     }
 
     /// The last checkpoint, and the trained model under a name of its own.
     async fn finish(&mut self) -> Result<()> {
         self.save().await?;
+        if self.ranks.rank() > 0 {
+            return Ok(());
+        }
         let trained = self.folder.path(&RunFolder::step_name(self.step)).join(PARAMETERS);
         let parameters = self.task.parameters().detached();
         self.publish_model("final", &parameters, &trained).await?;
