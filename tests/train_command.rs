@@ -147,7 +147,7 @@ fn eight_pairs_and_a_document_are_learned_by_heart() {
     assert!(load(folder.join("run/curves.png")).unwrap().height > 700);
 }
 
-const EVERYTHING: LoadOptions = LoadOptions { format: WeightFormat::F32, vision: true, diffusion: true };
+const EVERYTHING: LoadOptions = LoadOptions { format: WeightFormat::F32, vision: true, diffusion: true, initial: None };
 
 /// What the model writes behind a picture.
 fn captioned(model: &DreamLlm, n: usize) -> String {
@@ -169,7 +169,7 @@ fn through(model: &DreamLlm, picture: &RgbImage) -> RgbImage {
     let pixels = diffusion_pixels(picture, 32).unwrap();
     let pixels = Tensor::from_f32(gpu(), &pixels.values, [1, 32, 32, 3]).unwrap();
     let diffusion = model.diffusion().unwrap();
-    let latents = diffusion.vae.encode(&pixels).unwrap().mean.scale(diffusion.vae.scaling_factor).unwrap();
+    let latents = diffusion.vae.encode(&pixels).unwrap().mean.scale(diffusion.scaling_factor).unwrap();
     block_on(decode_pictures(diffusion, &latents, None)).unwrap().remove(0)
 }
 
