@@ -28,7 +28,7 @@ config() { # ranks, batch
 config 1 4
 config 2 2
 "$program" train --config "$work/1.toml" -q
-mpirun --allow-run-as-root --oversubscribe -n 2 "$program" train --config "$work/2.toml" -q
+mpirun --allow-run-as-root --oversubscribe --mca mpi_yield_when_idle 1 -n 2 "$program" train --config "$work/2.toml" -q
 
 python3 - "$work/1/log.jsonl" "$work/2/log.jsonl" <<'PYTHON'
 import json, sys

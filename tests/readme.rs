@@ -1,8 +1,9 @@
 //! The README's commands, as they stand there: every line of a `sh` block that begins with `dreamllm` is run by a shell, in a
 //! folder with the pictures that it names, and the help of its verb is printed.
 //!
-//! Three things differ, so that this takes seconds: CHECKPOINT is the tiny one, what draws or writes gets two steps and four
-//! tokens appended, and `verify` finds only one recorded stage (`tests/parity.rs` runs all).
+//! Five things differ, so that this takes seconds: CHECKPOINT is the tiny one, what draws or writes gets two steps and four
+//! tokens appended, data gets five records, every config is the tiny checkpoint's with two steps, and `verify` finds only one
+//! recorded stage (`tests/parity.rs` runs all).
 #![cfg(unix)]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -26,6 +27,7 @@ fn appended(verb: &str) -> &'static str {
     match verb {
         "dream" => " --steps 2",
         "ask" => " --max-tokens 4",
+        "data" => " --count 5",
         "chat" | "compose" => " --steps 2 --max-tokens 4",
         _ => "",
     }
@@ -39,6 +41,21 @@ fn checkpoint(root: &Path) {
     }
     for name in ["images", "clip_vision.json", "clip_vision.safetensors", "meta.json"] {
         symlink(tiny().join("reference").join(name), root.join("reference").join(name)).unwrap();
+    }
+}
+
+/// Every config that is named: that of the tiny checkpoint with two steps and a run of its own.
+fn configs(root: &Path) {
+    let repository = Path::new(env!("CARGO_MANIFEST_DIR"));
+    symlink(repository.join("tests"), root.join("tests")).unwrap();
+    std::fs::create_dir(root.join("configs")).unwrap();
+    let tiny = std::fs::read_to_string(repository.join("configs/tiny.toml")).unwrap();
+    for (name, run) in
+        [("FILE", "runs/file"), ("configs/tiny.toml", "runs/tiny"), ("configs/stage2.toml", "runs/stage2")]
+    {
+        let short = tiny.replace("steps = 40", "steps = 2").replace("runs/tiny", run);
+        assert!(short.contains("steps = 2\n") && short.contains(run));
+        std::fs::write(root.join(name), short).unwrap();
     }
 }
 
@@ -57,6 +74,7 @@ fn every_command_of_the_readme_runs() {
     for picture in ["cat.jpg", "room.jpg"] {
         symlink(tiny().join("reference/images/rgb_64x48.jpg"), folder.path().join(picture)).unwrap();
     }
+    configs(folder.path());
     let commands = commands();
     assert!(commands.len() >= 8, "{commands:?}");
     for line in &commands {

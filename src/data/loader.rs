@@ -22,7 +22,8 @@ pub struct LoaderOptions {
     pub ahead: usize,
     /// Whether the first thing that cannot be used is an error.
     pub strict: bool,
-    /// Which of how many processes this is: number r of N takes the draws r, r + N, r + 2N, …
+    /// Which of how many processes this is: number r of N takes the draws r, r + N, r + 2N, … What cannot be used is replaced
+    /// draw by draw, so the processes together take what a single one takes.
     pub share: (u64, u64),
 }
 
@@ -95,13 +96,13 @@ impl Loader {
             let turn = (self.position.draws - self.first) / self.processes % self.queues.len() as u64;
             let (sample, dropped) =
                 self.queues[turn as usize].recv().map_err(|_| Error::Input("a data worker has died".into()))?;
-            (0..self.processes).for_each(|_| _ = self.mixture.next(&mut self.position));
             for problem in dropped.into_iter().chain(sample.as_ref().err().cloned()) {
                 refuse(&problem, self.strict)?;
                 self.skipped.add(problem);
             }
             if let Ok(sample) = sample {
                 self.failed = 0;
+                (0..self.processes).for_each(|_| _ = self.mixture.next(&mut self.position));
                 return Ok(sample);
             }
             self.failed += 1;
@@ -128,7 +129,8 @@ fn refuse(problem: &Problem, strict: bool) -> Result<()> {
     if strict { Err(Error::Input(problem.to_string())) } else { Ok(()) }
 }
 
-/// Makes every `of`-th sample from the `first` on, until nobody wants them any more.
+/// Makes every `of`-th sample from the `first` on, until nobody wants them any more. A record that cannot be used is replaced by
+/// the one behind it: so every draw gives a sample, and the others do not move, however many processes share them.
 fn work(
     data: &TrainingData,
     builder: &SampleBuilder,
@@ -137,9 +139,15 @@ fn work(
     queue: &SyncSender<Made>,
 ) {
     for turn in 0u64.. {
-        let pick = data.mixture.next(&mut position);
-        if turn % of == first && queue.send(data.sample(pick, builder)).is_err() {
-            break;
+        let mut pick = data.mixture.next(&mut position);
+        let mut wanted = turn % of == first;
+        while wanted {
+            let made = data.sample(pick, builder);
+            wanted = made.0.is_err();
+            if queue.send(made).is_err() {
+                return;
+            }
+            pick = data.mixture.instead_of(pick);
         }
     }
 }

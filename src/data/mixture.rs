@@ -114,6 +114,12 @@ impl Mixture {
         let order = Order::new(self.seed, source as u32, taken / records, records);
         Pick { draw, source, record: order.at(taken % records) }
     }
+
+    /// The record of the same source that takes the place of one that cannot be used.
+    pub fn instead_of(&self, pick: Pick) -> Pick {
+        let records = self.records.get(pick.source).copied().unwrap_or(1);
+        Pick { record: (pick.record + 1) % records.max(1), ..pick }
+    }
 }
 
 #[cfg(test)]

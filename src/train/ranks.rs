@@ -122,6 +122,7 @@ impl Ranks {
         }
     }
 
+    #[cfg(feature = "cli")]
     /// An error unless a resumed run has as many processes as it had.
     pub(super) fn own<'a, T>(&self, of_all: &'a [T]) -> Result<&'a T> {
         let (then, now) = (of_all.len(), self.count());

@@ -163,3 +163,24 @@ fn a_position_in_other_data_is_refused() {
     let error = Loader::start(&open(&config), &builder, position, LoaderOptions::default()).err().unwrap();
     assert!(error.to_string().contains("has changed"), "{error}");
 }
+
+#[test]
+fn processes_share_broken_data_as_one_process_takes_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = open(&pairs(folder.path()));
+    let builder = Arc::new(builder(Objective::Joint, 128));
+    let take = |share, count| {
+        let options = LoaderOptions { workers: 2, share, ..Default::default() };
+        let mut loader = Loader::start(&data, &builder, data.mixture.start(), options).unwrap();
+        let ids = loader.next_samples(count).unwrap().into_iter().map(|sample| sample.ids).collect::<Vec<_>>();
+        (ids, loader.position().clone())
+    };
+    let (one, position) = take((0, 1), 24);
+    for processes in [2u64, 3] {
+        let each: Vec<_> = (0..processes).map(|process| take((process, processes), 24 / processes as usize)).collect();
+        let together: Vec<_> =
+            (0..24).map(|n| each[n % processes as usize].0[n / processes as usize].clone()).collect();
+        assert_eq!(together, one);
+        assert!(each.iter().all(|(_, at)| *at == position));
+    }
+}

@@ -59,7 +59,7 @@ impl Model<'_> {
             }
             _ => self.draw(&self.conditions(scenes)?).await?,
         };
-        write_png(&to.join("sheet.png"), &sheet(&wanted, &made)?, &[])?;
+        write_png(to.join("sheet.png"), &sheet(&wanted, &made)?, &[])?;
         let right = self.right(scenes, &made)?;
         Ok(json!({ "scenes": made.len(), "all_correct": right, "psnr": psnr(&wanted, &made) }))
     }

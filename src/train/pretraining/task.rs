@@ -35,6 +35,9 @@ pub struct PretrainTask {
     taken: u64,
 }
 
+/// What a loss is made of, by name.
+type Parts = Vec<(&'static str, Option<Tensor>)>;
+
 /// Where a run is.
 #[derive(Serialize, Deserialize)]
 struct State {
@@ -97,7 +100,7 @@ impl PretrainTask {
         u64::from(a) << 32 | u64::from(b)
     }
 
-    fn loss(&self, scenes: &Scenes, seed: u64) -> Result<(Tensor, Vec<(&'static str, Option<Tensor>)>)> {
+    fn loss(&self, scenes: &Scenes, seed: u64) -> Result<(Tensor, Parts)> {
         match self.config.pretrain {
             Pretraining::Autoencoder => self.autoencoder(scenes, seed),
             Pretraining::Denoiser => self.denoiser(scenes, seed).map(|loss| (loss, Vec::new())),
@@ -106,7 +109,7 @@ impl PretrainTask {
         }
     }
 
-    fn autoencoder(&self, scenes: &Scenes, seed: u64) -> Result<(Tensor, Vec<(&'static str, Option<Tensor>)>)> {
+    fn autoencoder(&self, scenes: &Scenes, seed: u64) -> Result<(Tensor, Parts)> {
         let (gpu, diffusion, factors) = (&self.model.gpu, self.model.diffusion()?, self.config.autoencoder);
         let pictures = scenes.render();
         let pixels = for_autoencoder(gpu, &pictures, diffusion.resolution)?;
