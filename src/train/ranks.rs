@@ -6,7 +6,7 @@
 use super::GradientSum;
 use crate::nn::Parameters;
 use crate::tensor::Tensor;
-use crate::{Error, Result};
+use crate::Result;
 
 /// This process among those that train together.
 pub struct Ranks {
@@ -122,11 +122,11 @@ impl Ranks {
         }
     }
 
-    #[cfg(feature = "cli")]
     /// An error unless a resumed run has as many processes as it had.
+    #[cfg(feature = "cli")]
     pub(super) fn own<'a, T>(&self, of_all: &'a [T]) -> Result<&'a T> {
         let (then, now) = (of_all.len(), self.count());
         let own = of_all.get(self.rank()).filter(|_| then == now);
-        own.ok_or_else(|| Error::Input(format!("the run had {then} processes, now there are {now}")))
+        own.ok_or_else(|| crate::Error::Input(format!("the run had {then} processes, now there are {now}")))
     }
 }

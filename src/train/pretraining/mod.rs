@@ -8,7 +8,7 @@
 //! | `image_encoder` | CLIP vision tower | pictures and what is where in them: [`PatchHeads`] |
 //! | `imitation` | decoder, queries, condition projector | captions: squared error to the [`SceneEncoder`]'s vectors |
 //!
-//! Each is a [`Task`](super::run::Task) of a [`Run`](super::run::Run), from a [`PretrainConfig`]. Batches are made on the spot, by the
+//! Each is a [`Task`](super::run::Task) of a [`Run`], from a [`PretrainConfig`]. Batches are made on the spot, by the
 //! number of their first sample alone, so that number is all that a resumption needs.
 
 mod autoencoder;
