@@ -139,15 +139,19 @@ fn work(
     queue: &SyncSender<Made>,
 ) {
     for turn in 0u64.. {
-        let mut pick = data.mixture.next(&mut position);
-        let mut wanted = turn % of == first;
-        while wanted {
-            let made = data.sample(pick, builder);
-            wanted = made.0.is_err();
+        let pick = data.mixture.next(&mut position);
+        if turn % of != first {
+            continue;
+        }
+        for attempt in 0.. {
+            let made = data.sample(data.mixture.instead_of(pick, attempt), builder);
+            let usable = made.0.is_ok();
             if queue.send(made).is_err() {
                 return;
             }
-            pick = data.mixture.instead_of(pick);
+            if usable {
+                break;
+            }
         }
     }
 }

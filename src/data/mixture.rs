@@ -115,10 +115,18 @@ impl Mixture {
         Pick { draw, source, record: order.at(taken % records) }
     }
 
-    /// The record of the same source that takes the place of one that cannot be used.
-    pub fn instead_of(&self, pick: Pick) -> Pick {
-        let records = self.records.get(pick.source).copied().unwrap_or(1);
-        Pick { record: (pick.record + 1) % records.max(1), ..pick }
+    /// What takes the place of a record that cannot be used, at the `attempt`-th attempt: the records behind it of the same
+    /// source, then, if none of them can be used, those of the next source.
+    pub fn instead_of(&self, pick: Pick, attempt: u64) -> Pick {
+        let (mut left, mut source) = (attempt % self.records().max(1), pick.source);
+        loop {
+            let records = self.records.get(source).copied().unwrap_or(1);
+            if left < records {
+                return Pick { source, record: (pick.record % records + left) % records, ..pick };
+            }
+            left -= records;
+            source = (source + 1) % self.records.len().max(1);
+        }
     }
 }
 
@@ -157,6 +165,15 @@ mod tests {
             records.sort_unstable();
             assert!(records.into_iter().eq(0..50));
         }
+    }
+
+    #[test]
+    fn every_record_can_take_the_place_of_another() {
+        let mixture = mixture(&[(4, None), (3, Some(20.0))]).unwrap();
+        let pick = Pick { draw: 9, source: 0, record: 2 };
+        let all: Vec<_> = (0..7).map(|n| mixture.instead_of(pick, n)).map(|p| (p.source, p.record)).collect();
+        assert_eq!(all, [(0, 2), (0, 3), (0, 0), (0, 1), (1, 2), (1, 0), (1, 1)]);
+        assert_eq!(mixture.instead_of(pick, 7), pick);
     }
 
     #[test]

@@ -4,9 +4,9 @@
 //! program is a single one. All of them do the same things in the same order: whatever is exchanged here is exchanged by all.
 
 use super::GradientSum;
+use crate::Result;
 use crate::nn::Parameters;
 use crate::tensor::Tensor;
-use crate::Result;
 
 /// This process among those that train together.
 pub struct Ranks {

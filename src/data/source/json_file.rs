@@ -1,4 +1,4 @@
-//! A file of records: JSON lines, or one JSON list. It is scanned once for where its records stand, and never held as a whole.
+//! A file of records: JSON lines, one JSON list, or a single record over several lines. It is scanned once for where its records stand, and never held as a whole.
 
 use super::picture::{Part, Picture};
 use super::{Form, Source};
@@ -32,14 +32,39 @@ struct Span {
     number: u64,
 }
 
+/// The most bytes of a file that is tried as a single record.
+const ONE_RECORD: u64 = 64 << 20;
+
+/// Whether a file is one object whose first line is not an object by itself.
+fn is_one_record(path: &Path) -> std::io::Result<bool> {
+    let mut file = BufReader::new(File::open(path)?);
+    skip_mark(&mut file)?;
+    let mut first = Vec::new();
+    while first.trim_ascii().is_empty() && file.by_ref().take(ONE_RECORD).read_until(b'\n', &mut first)? > 0 {}
+    let object = |bytes: &[u8]| serde_json::from_slice::<serde_json::Value>(&standard_json(bytes)).is_ok();
+    if object(&first) || std::fs::metadata(path)?.len() > ONE_RECORD {
+        return Ok(false);
+    }
+    file.read_to_end(&mut first)?;
+    Ok(object(&first))
+}
+
+/// The whole file.
+fn one(path: &Path, start: u64) -> std::io::Result<Vec<Span>> {
+    let len = std::fs::metadata(path)?.len() - start;
+    Ok(vec![Span { start, len, number: 1 }])
+}
+
 impl JsonFile {
     pub fn open(path: &Path, form: Form) -> Result<JsonFile> {
         let error = |e| Error::file(path, e);
         let mut reader = BufReader::with_capacity(1 << 20, File::open(path).map_err(error)?);
         let start = skip_mark(&mut reader).map_err(error)?;
-        let is_list = path.extension().is_some_and(|e| e == "json") && first_sign(path).map_err(error)? == Some(b'[');
+        let is_json = path.extension().is_some_and(|e| e == "json");
+        let is_list = is_json && first_sign(path).map_err(error)? == Some(b'[');
         let (unit, spans) = match is_list {
             true => ("item", items(&mut reader, start)),
+            false if is_json && is_one_record(path).map_err(error)? => ("item", one(path, start)),
             false => ("line", lines(&mut reader, start)),
         };
         let beside = || path.parent().unwrap_or(Path::new("")).to_path_buf();

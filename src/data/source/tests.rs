@@ -1,5 +1,6 @@
 use super::*;
 use crate::data::record::Document;
+use crate::data::{DataConfig, Objective, SourceConfig, TrainingData};
 use crate::image::{RgbImage, encode_png};
 use std::path::PathBuf;
 
@@ -200,4 +201,25 @@ fn what_cannot_be_opened_is_one_clear_error() {
     assert!(folder.error("c.parquet", Kind::Pairs).contains(".jsonl or .tar"));
     assert!(folder.error("gone.jsonl", Kind::Pairs).contains("gone.jsonl"));
     assert!(folder.error("gone", Kind::Pairs).contains("no such file or folder"));
+}
+
+#[test]
+fn a_file_may_be_a_single_record() {
+    let folder = tempfile::tempdir().unwrap();
+    let count = |name: &str, text: &str| {
+        std::fs::write(folder.path().join(name), text).unwrap();
+        let source = SourceConfig { path: folder.path().join(name), ..Default::default() };
+        let config = DataConfig {
+            sources: vec![source],
+            objective: Objective::Joint,
+            interleaved: true,
+            seed: 0,
+            max_length: 64,
+        };
+        TrainingData::open(&config).unwrap().mixture.records()
+    };
+    assert_eq!(count("one.json", "\n{\n  \"image\": \"a.png\",\n  \"text\": \"a\"\n}\n"), 1);
+    assert_eq!(count("lines.json", "{\"image\": \"a.png\"}\n{\"image\": \"b.png\"}\n"), 2);
+    // Not JSON as a whole: every line is a record, and is named if it cannot be used.
+    assert_eq!(count("broken.json", "{\n{\"image\": \"b.png\"}\n"), 2);
 }
