@@ -48,6 +48,7 @@ fn checkpoint(root: &Path) {
 fn configs(root: &Path) {
     let repository = Path::new(env!("CARGO_MANIFEST_DIR"));
     symlink(repository.join("tests"), root.join("tests")).unwrap();
+    symlink(repository.join("configs/shapes/model"), root.join("CONFIGS")).unwrap();
     std::fs::create_dir(root.join("configs")).unwrap();
     let tiny = std::fs::read_to_string(repository.join("configs/tiny.toml")).unwrap();
     for (name, run) in
