@@ -22,7 +22,7 @@ pub(in crate::data) fn tar(files: &[(&str, &[u8])]) -> Vec<u8> {
 }
 
 /// Every record of a source with its pictures.
-pub(in crate::data) fn read_all(config: &crate::data::SourceConfig) -> Vec<Record<RgbImage>> {
+pub(in crate::data) fn read_all(config: &SourceConfig) -> Vec<Record<RgbImage>> {
     let source = config.open(&mut Vec::new()).unwrap();
     let read = |n| source.record(n).unwrap().try_map(|picture| picture.load()).unwrap();
     (0..source.len()).map(|n| read(n).0).collect()
