@@ -1,6 +1,6 @@
 # make demo   draws a picture and answers a question with the model in weights/ (or the tiny reference model)
-# make test-large   host memory while 2 GB are loaded (reads them, a minute)
 # make test   everything that must hold: formatting, lints, docs, shaders, ops, parity with recorded PyTorch tensors, examples
+# make test-large   host memory while 2 GB are loaded (reads them, a minute)
 MODEL ?= tests/reference/tiny
 CARGO ?= cargo
 EXAMPLES = $(basename $(notdir $(sort $(wildcard examples/*.rs))))

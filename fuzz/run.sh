@@ -1,5 +1,5 @@
 #!/bin/sh
-# fuzz/run.sh TARGET [SECONDS]: libFuzzer on one target (safetensors, torch, picture, tokenizer), 600 seconds unless said
+# fuzz/run.sh TARGET [SECONDS]: libFuzzer on one target (safetensors, gguf, torch, picture, tokenizer), 600 seconds unless said
 # otherwise. Stable Rust: the instrumentation that `cargo fuzz` asks a nightly compiler for are LLVM passes, which every
 # compiler has. A crash is kept in fuzz/artifacts/TARGET and makes the exit code 77.
 set -eu

@@ -24,6 +24,11 @@ fn safetensors() {
 }
 
 #[test]
+fn gguf() {
+    replay("gguf", fuzz::gguf);
+}
+
+#[test]
 fn torch() {
     replay("torch", fuzz::torch);
 }

@@ -28,6 +28,11 @@ pub fn weights(bytes: &[u8]) {
     }
 }
 
+/// A GGUF file: what follows its magic number.
+pub fn gguf(bytes: &[u8]) {
+    weights(&[b"GGUF", bytes].concat());
+}
+
 /// A file of `torch.save`. Bytes that are none become the pickle of one, with a storage of 64 bytes.
 pub fn torch(bytes: &[u8]) {
     const LEGACY: &[u8] = b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46";

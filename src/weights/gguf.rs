@@ -132,7 +132,7 @@ impl Header {
         };
         let heads = usize::try_from(heads).map_err(|_| "has impossibly many heads")?;
         let &[rows, width] = entry.shape.as_slice() else { return Err("is no matrix".into()) };
-        if heads == 0 || !rows.is_multiple_of(heads) || !(rows / heads).is_multiple_of(2) {
+        if heads == 0 || rows == 0 || !rows.is_multiple_of(heads) || !(rows / heads).is_multiple_of(2) {
             return Err(format!("has {rows} rows, which are not {heads} heads of an even width"));
         }
         let half = rows / heads / 2;

@@ -9,7 +9,7 @@ use crate::models::dreamllm::{DreamLlm, LoadOptions, bytes_to_load};
 use crate::nn::{Parameters, WeightFormat};
 use crate::random::philox::philox;
 use crate::tensor::Tensor;
-use crate::train::run::{BatchLoss, Task};
+use crate::train::run::{BatchLoss, Task, began_with};
 use crate::train::{Draws, Inputs, LossWeights, Objective, Ranks};
 use crate::weights::{CheckpointFolder, OfficialWriter, OpenOptions};
 use crate::{Error, Result};
@@ -170,11 +170,7 @@ impl Task for DreamTask {
 
     fn restore(&mut self, state: &Value) -> Result<()> {
         let state: State = Deserialize::deserialize(state).map_err(|e| Error::format("training state", e))?;
-        if state.fingerprint != self.model.fingerprint {
-            let (then, now) = (&state.fingerprint, &self.model.fingerprint);
-            let why = format!("is checkpoint {now}, but the run began with {then}");
-            return Err(Error::file(&self.source.root, why));
-        }
+        began_with(&self.source, &state.fingerprint)?;
         self.taken = state.samples;
         self.loader = Loader::start(&self.data, &self.builder, state.position, self.loading)?;
         Ok(())

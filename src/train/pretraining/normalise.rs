@@ -53,11 +53,15 @@ impl<V: Values> Values for Normalised<'_, V> {
         }
         let weight = format!("{DIFFUSION_IN_ALL}vae.post_quant_conv.weight");
         let weight = self.parameters.get(&weight).ok_or(Error::MissingTensor(weight))?;
-        let gain = weight.official(&weight.tensor).await?;
-        let rows = gain.chunks_exact(self.moments.len());
-        let gains = rows.map(|row| row.iter().zip(&self.moments).map(|(w, [mean, _])| w * mean).sum::<f32>());
-        Ok(values.iter().zip(gains).map(|(bias, gain)| bias + gain).collect())
+        let weight = weight.official(&weight.tensor).await?;
+        Ok(bias_behind(&values, &weight, &self.moments))
     }
+}
+
+/// The bias of `post_quant_conv` with what its old matrix makes of the means.
+fn bias_behind(bias: &[f32], weight: &[f32], moments: &[[f32; 2]]) -> Vec<f32> {
+    let gain = |row: &[f32]| row.iter().zip(moments).map(|(w, [mean, _])| w * mean).sum::<f32>();
+    bias.iter().zip(weight.chunks_exact(moments.len())).map(|(bias, row)| bias + gain(row)).collect()
 }
 
 /// New values of a weight that takes part and is no bias behind the latents.
@@ -76,5 +80,22 @@ fn folded(name: &str, old: &[f32], moments: &[[f32; 2]]) -> Option<Vec<f32>> {
         }),
         "post_quant_conv.weight" => each(&|i, x| x * moments[i % channels][1]),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// One channel with m = 3 and s = 2: the encoder gives (μ − 3) / 2 and ln σ² − 2 ln 2, the decoder takes 2 z' + 3.
+    #[test]
+    fn the_convolutions_take_up_mean_and_deviation() {
+        let moments = [[3.0, 2.0]];
+        let fold = |name, old: &[f32]| folded(name, old, &moments).unwrap();
+        assert_eq!(fold("quant_conv.weight", &[4.0, 6.0, 4.0, 6.0]), [2.0, 3.0, 4.0, 6.0]);
+        assert_eq!(fold("quant_conv.bias", &[5.0, 5.0]), [1.0, 5.0 - 2.0 * std::f32::consts::LN_2]);
+        assert_eq!(fold("post_quant_conv.weight", &[7.0]), [14.0]);
+        assert_eq!(bias_behind(&[1.0], &[7.0], &moments), [1.0 + 7.0 * 3.0]);
+        assert_eq!(folded("encoder.conv_in.weight", &[1.0], &moments), None);
     }
 }

@@ -13,7 +13,7 @@ use crate::random::philox;
 use crate::tensor::Tensor;
 use crate::train::diffusion_loss::diffusion_loss;
 use crate::train::dream::learned::Learned;
-use crate::train::run::{BatchLoss, Task};
+use crate::train::run::{BatchLoss, Task, began_with};
 use crate::train::{DiffusionOptions, Draws, Trained};
 use crate::weights::{CheckpointFolder, OfficialWriter, WeightFile, WeightSet};
 use crate::{Error, Result};
@@ -214,11 +214,7 @@ impl Task for PretrainTask {
 
     fn restore(&mut self, state: &Value) -> Result<()> {
         let state: State = Deserialize::deserialize(state).map_err(|e| Error::format("training state", e))?;
-        if state.fingerprint != self.model.fingerprint {
-            let (then, now) = (&state.fingerprint, &self.model.fingerprint);
-            let why = format!("is checkpoint {now}, but the run began with {then}");
-            return Err(Error::file(&self.source.root, why));
-        }
+        began_with(&self.source, &state.fingerprint)?;
         self.taken = state.samples;
         Ok(())
     }

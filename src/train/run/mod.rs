@@ -23,6 +23,7 @@ use crate::nn::Parameters;
 use crate::ops::adamw::AdamW;
 use crate::ops::layout::concat;
 use crate::tensor::Tensor;
+use crate::weights::CheckpointFolder;
 use crate::{Error, Result};
 use progress::{Speed, lap};
 use serde::{Deserialize, Serialize};
@@ -62,6 +63,17 @@ pub trait Task {
 
     /// Writes examples of what the model can do with these parameters into a new folder.
     fn show(&self, parameters: &Parameters, to: &Path) -> impl Future<Output = Result<()>>;
+}
+
+/// An error unless a checkpoint is the one, by its fingerprint, that a resumed run began with.
+pub fn began_with(checkpoint: &CheckpointFolder, fingerprint: &str) -> Result<()> {
+    let now = checkpoint.fingerprint();
+    match now == fingerprint {
+        true => Ok(()),
+        false => {
+            Err(Error::file(&checkpoint.root, format!("is checkpoint {now}, but the run began with {fingerprint}")))
+        }
+    }
 }
 
 /// Losses of a batch, `[1]` each.

@@ -70,6 +70,7 @@ fn every_cut_and_every_lie_is_an_error() {
         (one("output.weight", &[32], 10, 0), "type number 10"),
         (one("blk.0.attn_q.weight", &[4, 6], 0, 0), "heads"),
         (one("blk.0.attn_q.weight", &[4], 0, 0), "matrix"),
+        (one("blk.0.attn_q.weight", &[1 << 63, 0], 0, 0), "heads"),
         (file(&values(0), &[("blk.0.attn_q.weight", &[4, 4], 0, 0)], 64), "heads"),
         (file(&values(2)[1..], &[], 0), "general.architecture"),
         (file(&values(2), &[("a", &[8], 0, 0), ("b", &[8], 0, 0)], 64), "overlap"),
