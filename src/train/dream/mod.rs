@@ -2,11 +2,9 @@
 
 mod config;
 mod examples;
-pub(super) mod learned;
 mod task;
 
-pub(super) use config::parse_toml;
-pub use config::{Ask, LoaderConfig, LossConfig, OptimiserConfig, SamplesConfig, SaveConfig, TrainConfig};
+pub use config::{Ask, LoaderConfig, LossConfig, SamplesConfig, TrainConfig};
 pub use task::DreamTask;
 
 use super::Ranks;

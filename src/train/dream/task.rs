@@ -2,14 +2,13 @@
 
 use super::TrainConfig;
 use super::examples::show;
-use super::learned::Learned;
 use crate::data::{Loader, LoaderOptions, Position, SampleBuilder, Skipped, TrainingBatch, TrainingData};
 use crate::gpu::Gpu;
 use crate::models::dreamllm::{DreamLlm, LoadOptions, bytes_to_load};
 use crate::nn::{Parameters, WeightFormat};
 use crate::random::philox::philox;
 use crate::tensor::Tensor;
-use crate::train::run::{BatchLoss, Task, began_with};
+use crate::train::run::{BatchLoss, Learned, Task, began_with};
 use crate::train::{Draws, Inputs, LossWeights, Objective, Ranks};
 use crate::weights::{CheckpointFolder, OfficialWriter, OpenOptions};
 use crate::{Error, Result};

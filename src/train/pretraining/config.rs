@@ -1,7 +1,7 @@
 //! The TOML file of a pretraining run.
 
 use crate::data::shapes::World;
-use crate::train::dream::{OptimiserConfig, SaveConfig, parse_toml};
+use crate::train::run::{OptimiserConfig, SaveConfig, parse_toml};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};

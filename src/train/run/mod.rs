@@ -5,13 +5,18 @@
 //! its [log](Line) and checkpoints. A checkpoint holds the parameters, both moments, the average, the number of steps and
 //! the task's state (where it is in its data); random numbers depend on seed and place alone, so nothing else is needed.
 
+mod config;
 mod folder;
+mod learned;
 mod log;
 mod plot;
 mod progress;
 mod saved;
 
+pub(super) use config::parse_toml;
+pub use config::{OptimiserConfig, SaveConfig};
 pub use folder::RunFolder;
+pub(super) use learned::Learned;
 pub use log::{Line, Log, read as read_log};
 pub use plot::plot;
 pub use progress::Progress;
