@@ -9,6 +9,8 @@ pub mod cli;
 #[cfg(feature = "cli")]
 pub mod convert;
 pub mod data;
+#[cfg(feature = "cli")]
+pub mod default_weights;
 pub mod diffusion;
 #[cfg(feature = "cli")]
 pub mod doctor;

@@ -94,7 +94,7 @@ impl ChatArguments {
         let options = self.words.options(TOKENS, self.seed, self.system.clone())?;
         let folder = self.model.open()?;
         let side = preflight::resolution(&folder);
-        let draw = self.draw.options([side, side], self.seed, 1)?;
+        let draw = self.draw.options(&folder.drawing, [side, side], self.seed, 1)?;
         preflight::check_drawing(&folder, &draw)?;
         let gpu = device.open(output).await?;
         let parts =

@@ -40,7 +40,7 @@ struct ShapesArguments {
     #[arg(long, default_value_t = 32, value_name = "PIXELS")]
     side: usize,
     /// train: without the compositions of docs/shapes-heldout.md; heldout: each with one of them; all.
-    #[arg(long, default_value = "train", value_name = "NAME", value_parser = split)]
+    #[arg(long, default_value = "train", value_name = "NAME")]
     split: Split,
     /// What to write, of captions, questions, comparisons, instructions, edits, stories, compositions, or pairs, conversations,
     /// documents.
@@ -55,15 +55,6 @@ struct ShapesArguments {
     /// Objects may be of medium size (64 pixels only).
     #[arg(long)]
     medium: bool,
-}
-
-fn split(name: &str) -> Result<Split> {
-    match name {
-        "train" => Ok(Split::Train),
-        "heldout" => Ok(Split::Heldout),
-        "all" => Ok(Split::All),
-        _ => Err(Error::Input(format!("\"{name}\" is none of train, heldout, all"))),
-    }
 }
 
 impl DataArguments {

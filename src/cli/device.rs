@@ -146,9 +146,9 @@ impl SourceArguments {
 /// The checkpoint of a command, and how it is loaded.
 #[derive(Args)]
 pub(super) struct ModelArguments {
-    /// The checkpoint's folder.
+    /// The checkpoint's folder [default: the small model inside the program].
     #[arg(short, long, value_name = "CHECKPOINT")]
-    model: PathBuf,
+    model: Option<PathBuf>,
     /// Keep one part of the model on the device at a time: less memory, more loading.
     #[arg(long)]
     low_memory: bool,
@@ -162,7 +162,8 @@ pub(super) struct ModelArguments {
 impl ModelArguments {
     /// Opens the checkpoint.
     pub fn open(&self) -> Result<Arc<CheckpointFolder>> {
-        CheckpointFolder::open_with(&self.model, &self.source.options()).map(Arc::new)
+        let folder = self.model.clone().map_or_else(crate::default_weights::folder, Ok)?;
+        CheckpointFolder::open_with(folder, &self.source.options()).map(Arc::new)
     }
 
     /// Loads the parts that are needed, with a bar by bytes.
@@ -225,7 +226,7 @@ impl ModelArguments {
 
     /// The name of the checkpoint's folder.
     pub fn name(&self) -> String {
-        name_of(&self.model)
+        self.model.as_deref().map_or_else(|| "default".into(), name_of)
     }
 }
 

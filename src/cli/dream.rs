@@ -181,7 +181,7 @@ impl DreamArguments {
         let side = preflight::resolution(folder);
         let cell = folder.vae_config.downscale().max(8);
         let size = source.map_or([side, side], |source| source.size(side, cell));
-        let options = self.draw.options(size, self.seed, self.batch)?;
+        let options = self.draw.options(&folder.drawing, size, self.seed, self.batch)?;
         preflight::check_drawing(folder, &options)?;
         Ok(options)
     }
@@ -233,7 +233,7 @@ impl DreamArguments {
                 files().map(|(file, seed)| serde_json::json!({ "output": file, "seed": seed })).collect();
             let report = serde_json::json!({
                 "width": options.width, "height": options.height, "steps": options.steps,
-                "sampler": self.draw.sampler_name(), "seconds": seconds, "pictures": pictures,
+                "sampler": options.sampler_name(), "seconds": seconds, "pictures": pictures,
             });
             say!("{report}");
         } else if output.quiet {

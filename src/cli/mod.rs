@@ -26,6 +26,7 @@ mod device;
 mod doctor;
 mod drawing;
 mod dream;
+mod eval;
 mod info;
 mod init;
 mod line_editor;
@@ -85,6 +86,8 @@ enum Command {
     Data(data::DataArguments),
     /// Recompute what was recorded with a checkpoint, stage by stage.
     Verify(verify::VerifyArguments),
+    /// Ask a checkpoint to draw and to answer in the world of shapes, and count what is right.
+    Eval(Box<eval::EvalArguments>),
     /// Show the adapter and the kernels it gets, and check every op on it.
     Doctor(doctor::DoctorArguments),
     /// Measure speed.
@@ -161,6 +164,7 @@ impl Command {
             Command::Data(data) => data.run(output).map(done),
             Command::Train(train) => train.run(device, output).await.map(done),
             Command::Verify(verify) => verify.run(device, output).await.map(verdict),
+            Command::Eval(eval) => eval.run(device, output).await.map(done),
             Command::Doctor(doctor) => doctor.run(device, output).await.map(verdict),
             Command::Bench(bench) => bench.run(device, output).await.map(done),
             Command::Completions(completions) => completions.run(Arguments::command()).map(done),

@@ -25,6 +25,11 @@ pub(super) fn steps(output: &Output, length: usize) -> ProgressBar {
     bar(output, length as u64, "dreaming {bar:30} {pos}/{len} {per_sec} {eta} left")
 }
 
+/// Tasks of a benchmark, by number.
+pub(super) fn tasks(output: &Output) -> ProgressBar {
+    bar(output, 0, "asking   {bar:30} {pos}/{len} {eta} left")
+}
+
 /// Op cases, by number, with the op's name.
 pub(super) fn cases(output: &Output, length: usize) -> ProgressBar {
     bar(output, length as u64, "checking {bar:30} {pos}/{len} {msg}")

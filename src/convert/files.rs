@@ -1,6 +1,7 @@
 //! The files of a converted folder.
 
 use super::target::Target;
+use crate::models::config::DrawingConfig;
 use crate::models::survey::Part;
 use crate::weights::{BLOCKS_KEY, Blocks, CheckpointFolder, SafetensorsWriter, StoredDType, TensorHeader, TorchWriter};
 use crate::{Error, Result};
@@ -55,6 +56,10 @@ pub(super) fn copy_descriptions(source: &CheckpointFolder, to: &Path) -> Result<
     let optional = [&tokenizer.model, &tokenizer.json, &tokenizer.added_tokens, &tokenizer.special_tokens_map];
     let optional = optional.into_iter().chain([&tokenizer.config, &source.generation_config]).flatten();
     copy(&source.root.join("config.json"), to)?;
+    let drawing = source.root.join(DrawingConfig::FILE);
+    if drawing.is_file() {
+        copy(&drawing, to)?;
+    }
     optional.into_iter().try_for_each(|file| copy(file, to))?;
     let plugins = &source.config.plugins;
     let clip = plugins.clip_vision_embedding.as_ref().map(|plugin| plugin.clip_vision_model_name_or_path.as_str());

@@ -64,6 +64,11 @@ impl Default for DrawOptions {
 }
 
 impl DrawOptions {
+    /// The sampler as the command line spells it.
+    pub fn sampler_name(&self) -> String {
+        format!("{}{}", self.sampler, if self.sampler_options.karras { "-karras" } else { "" })
+    }
+
     /// Whether there is an unconditional branch.
     pub fn is_guided(&self) -> bool {
         self.cfg_scale > 1.0

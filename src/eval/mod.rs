@@ -7,6 +7,7 @@ mod benchmark;
 mod dream;
 mod features;
 mod frechet;
+mod recorded;
 mod report;
 mod tasks;
 
@@ -14,5 +15,6 @@ pub use benchmark::{Benchmark, Model};
 pub use dream::Dreamer;
 pub use features::{FEATURES, features};
 pub use frechet::{Statistics, frechet_distance};
+pub use recorded::Recorded;
 pub use report::{Report, Row, Table, wilson};
 pub use tasks::{AnswerTask, DrawTask, Goal, Request};

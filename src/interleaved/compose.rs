@@ -147,7 +147,7 @@ impl<'a> Writer<'a> {
             }
             self.decoding.advance(&ids)?;
             (count, self.written) = (count + 1, self.written + 1);
-            let piece = stream.push(ids[0])?;
+            let piece = stream.push_chosen(ids[0])?;
             *text += &piece;
             on_event(Event::Text(&piece))?;
         };

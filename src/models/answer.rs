@@ -175,7 +175,7 @@ impl<'m> Words<'m> {
             self.ending = Some(Ending::Eos);
             return Ok(String::new());
         }
-        let shown = self.stop.push(&self.stream.push(id)?);
+        let shown = self.stop.push(&self.stream.push_chosen(id)?);
         self.ending = self.stop.found().map(|found| Ending::Stop(found.to_string()));
         self.text += &shown;
         Ok(shown)

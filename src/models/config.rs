@@ -5,6 +5,7 @@
 
 mod checks;
 mod clip;
+mod drawing;
 mod dream;
 mod per_level;
 mod plugins;
@@ -13,6 +14,7 @@ mod unet;
 mod vae;
 
 pub use clip::{ClipPreprocessConfig, ClipVisionConfig, Resampling, ResizeTarget, VisionActivation};
+pub use drawing::DrawingConfig;
 pub use dream::{DreamConfig, LossScaleSchedule, RopeScaling};
 pub use per_level::PerLevel;
 pub use plugins::{ClipVisionEmbeddingConfig, DreamEmbeddingConfig, Plugins, ProjectorType, StableDiffusionHeadConfig};

@@ -31,6 +31,14 @@ impl<'t> DecodeStream<'t> {
         Ok(std::mem::take(&mut self.run.text))
     }
 
+    /// The same for what a model has chosen: its vocabulary may be padded beyond the tokenizer's, and such an id writes nothing.
+    pub fn push_chosen(&mut self, id: u32) -> Result<String> {
+        match self.tokenizer.token(id) {
+            Some(_) => self.push(id),
+            None => Ok(String::new()),
+        }
+    }
+
     /// The text of bytes that never became a character.
     pub fn finish(mut self) -> String {
         self.run.end_bytes();
@@ -184,6 +192,7 @@ mod tests {
         let tokenizer = tiny();
         let mut stream = tokenizer.decode_stream();
         assert!(stream.push(520).is_err() && stream.push(u32::MAX).is_err());
+        assert_eq!(stream.push_chosen(520).unwrap(), "");
         assert_eq!(stream.push(286).unwrap(), "a");
         assert!(tokenizer.decode(&[1, 520]).is_err() && tokenizer.decode_text(&[520]).is_err());
     }

@@ -11,7 +11,8 @@ use super::file::WeightFile;
 use super::set::{Rename, WeightSet};
 use super::{rename, shards};
 use crate::models::config::{
-    ClipPreprocessConfig, ClipVisionConfig, Config, DreamConfig, Plugins, SchedulerConfig, UNetConfig, VaeConfig,
+    ClipPreprocessConfig, ClipVisionConfig, Config, DrawingConfig, DreamConfig, Plugins, SchedulerConfig, UNetConfig,
+    VaeConfig,
 };
 use crate::{Error, Result};
 
@@ -84,6 +85,8 @@ pub struct CheckpointFolder {
     pub tokenizer: TokenizerFiles,
     /// `generation_config.json`, if there is one.
     pub generation_config: Option<PathBuf>,
+    /// How its pictures are best drawn.
+    pub drawing: DrawingConfig,
 }
 
 /// Where a plugin's tensors may be, besides a component's folder.
@@ -145,6 +148,7 @@ impl CheckpointFolder {
             diffusion: folders.complete_diffusion(plugin(&DIFFUSION)?, any)?,
             tokenizer: TokenizerFiles::find(root),
             generation_config: existing(root, "generation_config.json"),
+            drawing: DrawingConfig::find(root)?,
             root: root.to_path_buf(),
             config,
             clip_folder: folders.clip,

@@ -13,12 +13,14 @@ use std::path::{Path, PathBuf};
 use super::rename::{CLIP_IN_ALL, DIFFUSION_IN_ALL, DREAM_IN_ALL};
 use super::{CheckpointFolder, SafetensorsWriter, StoredDType, StoredTensor, TensorHeader};
 use crate::image::replace_file;
+use crate::models::config::DrawingConfig;
 use crate::nn::Parameters;
 use crate::{Error, Result};
 
 /// Files of the checkpoint's own folder, besides weights.
-const OWN: [&str; 7] = [
+const OWN: [&str; 8] = [
     "config.json",
+    DrawingConfig::FILE,
     "generation_config.json",
     "tokenizer.model",
     "tokenizer.json",

@@ -1,6 +1,7 @@
 //! Compositions that never occur in training.
 
 use super::scene::{Color, Relation, Scene, Shape};
+use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 
 /// Which scenes a world has.
@@ -14,6 +15,19 @@ pub enum Split {
     Heldout,
     /// All.
     All,
+}
+
+impl std::str::FromStr for Split {
+    type Err = Error;
+
+    fn from_str(name: &str) -> Result<Split> {
+        match name {
+            "train" => Ok(Split::Train),
+            "heldout" => Ok(Split::Heldout),
+            "all" => Ok(Split::All),
+            _ => Err(Error::Input(format!("\"{name}\" is none of train, heldout, all"))),
+        }
+    }
 }
 
 /// Whether objects of this colour never have this shape in training: seven of the 48 pairs, one for each colour but black.
