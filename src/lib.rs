@@ -25,6 +25,8 @@ pub mod models;
 pub mod nn;
 pub mod ops;
 pub mod random;
+#[cfg(feature = "cli")]
+pub mod synergy;
 pub mod tensor;
 pub mod text;
 pub mod train;

@@ -33,6 +33,7 @@ mod line_editor;
 mod manual;
 mod progress;
 mod show;
+mod synergy;
 mod train;
 mod verify;
 
@@ -88,6 +89,8 @@ enum Command {
     Verify(verify::VerifyArguments),
     /// Ask a checkpoint to draw and to answer in the world of shapes, and count what is right.
     Eval(Box<eval::EvalArguments>),
+    /// Find out whether creating helps understanding: train and compare models that learn one or both.
+    Synergy(synergy::SynergyArguments),
     /// Show the adapter and the kernels it gets, and check every op on it.
     Doctor(doctor::DoctorArguments),
     /// Measure speed.
@@ -165,6 +168,7 @@ impl Command {
             Command::Train(train) => train.run(device, output).await.map(done),
             Command::Verify(verify) => verify.run(device, output).await.map(verdict),
             Command::Eval(eval) => eval.run(device, output).await.map(done),
+            Command::Synergy(synergy) => synergy.run(device, output).await.map(done),
             Command::Doctor(doctor) => doctor.run(device, output).await.map(verdict),
             Command::Bench(bench) => bench.run(device, output).await.map(done),
             Command::Completions(completions) => completions.run(Arguments::command()).map(done),

@@ -10,6 +10,7 @@ mod frechet;
 mod recorded;
 mod report;
 mod tasks;
+mod text_only;
 
 pub use benchmark::{Benchmark, Model};
 pub use dream::Dreamer;
@@ -18,3 +19,4 @@ pub use frechet::{Statistics, frechet_distance};
 pub use recorded::Recorded;
 pub use report::{Report, Row, Table, wilson};
 pub use tasks::{AnswerTask, DrawTask, Goal, Request};
+pub use text_only::TextOnly;

@@ -1,11 +1,11 @@
 //! Shares of right answers, with 95 % intervals.
 
 use crate::data::shapes::Tally;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::fmt;
 
 /// What a benchmark found.
-#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Report {
     /// Tables, in the order in which they were begun.
     pub tables: Vec<Table>,
@@ -14,7 +14,7 @@ pub struct Report {
 }
 
 /// Shares of one kind.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Table {
     /// What was measured.
     pub name: String,
@@ -23,7 +23,7 @@ pub struct Table {
 }
 
 /// One share.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Row {
     /// Of what.
     pub name: String,
@@ -56,11 +56,15 @@ impl Report {
         rows[at].tally.asked += more.asked;
     }
 
+    /// How many were right of how many, if any was asked.
+    pub fn row(&self, table: &str, row: &str) -> Option<Tally> {
+        let table = self.tables.iter().find(|known| known.name == table)?;
+        table.rows.iter().find(|known| known.name == row).map(|row| row.tally)
+    }
+
     /// A share, if it was asked.
     pub fn share(&self, table: &str, row: &str) -> Option<f64> {
-        let table = self.tables.iter().find(|known| known.name == table)?;
-        let tally = table.rows.iter().find(|known| known.name == row)?.tally;
-        Some(tally.right as f64 / tally.asked as f64)
+        self.row(table, row).map(|tally| tally.right as f64 / tally.asked as f64)
     }
 }
 

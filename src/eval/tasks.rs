@@ -186,15 +186,20 @@ impl AnswerTask {
         AnswerTask { request: Request { text, images }, topic: question.topic, answer: question.answer }
     }
 
+    /// The table that counts it.
+    pub fn table(&self) -> &'static str {
+        match self.request.images.len() {
+            1 => "questions about one picture",
+            2 => "questions over two pictures",
+            _ => "questions over three pictures",
+        }
+    }
+
     /// Counts an answer: its first word has to be the right one.
     pub fn count(&self, answer: &str, report: &mut Report) -> bool {
         let first = answer.split_whitespace().next().unwrap_or_default();
         let right = first.trim_matches(|c: char| !c.is_alphanumeric()).eq_ignore_ascii_case(self.answer);
-        let table = match self.request.images.len() {
-            1 => "questions about one picture",
-            2 => "questions over two pictures",
-            _ => "questions over three pictures",
-        };
+        let table = self.table();
         report.add(table, self.topic.name(), right);
         report.add(table, "all", right);
         right

@@ -32,7 +32,7 @@ pub use draws::Draws;
 pub use ema::Ema;
 pub use gradient_sum::GradientSum;
 #[cfg(feature = "cli")]
-pub use init::init;
+pub use init::{init, init_from};
 pub use inputs::Inputs;
 pub use objective::{LossWeights, Losses, Objective};
 pub use optimiser::{Optimiser, Slot};

@@ -158,6 +158,14 @@ impl CheckpointFolder {
         Ok(opened)
     }
 
+    /// Without what the training stages learn: decoder, projectors and dream queries. What is left has weights of its own training.
+    pub fn without_stages(mut self) -> Self {
+        self.language = WeightSet::new();
+        self.dream = WeightSet::new();
+        [&mut self.clip, &mut self.diffusion].into_iter().for_each(|set| set.remove("projector."));
+        self
+    }
+
     /// What the configs say about each other must agree.
     fn check_configs(&self) -> Result<(), String> {
         if let Some(clip) = &self.config.plugins.clip_vision_embedding {

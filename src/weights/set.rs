@@ -37,6 +37,11 @@ impl WeightSet {
         self.files.push(file);
     }
 
+    /// Forgets the tensors whose names begin with `prefix`.
+    pub fn remove(&mut self, prefix: &str) {
+        self.places.retain(|name, _| !name.starts_with(prefix));
+    }
+
     /// The tensor of this name. It then counts as read.
     pub fn get(&self, name: &str) -> Option<StoredTensor<'_>> {
         let (name, &(file, tensor)) = self.places.get_key_value(name)?;

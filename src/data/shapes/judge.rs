@@ -3,7 +3,7 @@
 use super::demand::{Demand, ObjectDemand};
 use super::recognise::{ReadObject, Reading};
 use super::scene::{Relation, Scene};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// Right and asked, for each attribute; an attribute that the text does not mention is not asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
@@ -29,7 +29,7 @@ pub struct Judgement {
 }
 
 /// Right ones of those that were asked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Tally {
     /// Right.
     pub right: u64,

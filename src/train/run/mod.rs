@@ -18,7 +18,7 @@ pub use config::{OptimiserConfig, SaveConfig};
 pub use folder::RunFolder;
 pub(super) use learned::Learned;
 pub use log::{Line, Log, read as read_log};
-pub use plot::plot;
+pub use plot::{Curve, plot, plot_curves};
 pub use progress::Progress;
 pub use saved::save_tensors;
 

@@ -15,17 +15,34 @@ const MARGIN: [usize; 4] = [90, 20, 30, 30];
 const BLACK: [u8; 3] = [0; 3];
 const GREY: [u8; 3] = [221; 3];
 const PALE: [u8; 3] = [170, 200, 235];
-const BLUE: [u8; 3] = [20, 90, 170];
+
+/// Colours of several curves in one panel.
+const PALETTE: [[u8; 3]; 6] =
+    [[20, 90, 170], [200, 50, 50], [40, 140, 60], [110, 160, 220], [230, 140, 120], [130, 190, 130]];
+
+/// A curve of a panel.
+pub struct Curve {
+    /// What it is of.
+    pub name: String,
+    /// Step and value.
+    pub points: Vec<(f64, f64)>,
+}
 
 /// Draws the log to a PNG file. A log without steps gives empty panels.
 pub fn plot(lines: &[Line], path: &Path) -> Result<()> {
     let names: BTreeSet<&String> = lines.iter().flat_map(|line| line.losses.keys()).collect();
     let part = |name: &String| points(lines, |line| line.losses.get(name.as_str()).copied().flatten());
-    let mut panels = vec![("loss".to_string(), points(lines, |line| Some(line.loss)))];
-    panels.extend(names.into_iter().map(|name| (name.clone(), part(name))));
+    let alone = |name: String, points| (name.clone(), vec![Curve { name, points }]);
+    let mut panels = vec![alone("loss".into(), points(lines, |line| Some(line.loss)))];
+    panels.extend(names.into_iter().map(|name| alone(name.clone(), part(name))));
+    plot_curves(&panels, path)
+}
+
+/// Draws panels of curves to a PNG file. A curve that is alone in its panel shows every value; several have a name each.
+pub fn plot_curves(panels: &[(String, Vec<Curve>)], path: &Path) -> Result<()> {
     let mut canvas = Canvas::new(WIDTH, PANEL * panels.len())?;
-    for (at, (name, points)) in panels.iter().enumerate() {
-        panel(&mut canvas, at * PANEL, name, points);
+    for (at, (name, curves)) in panels.iter().enumerate() {
+        panel(&mut canvas, at * PANEL, name, curves);
     }
     write_png(path, &canvas.0, &[])
 }
@@ -35,36 +52,46 @@ fn points(lines: &[Line], value: impl Fn(&Line) -> Option<f32>) -> Vec<(f64, f64
     lines.iter().filter_map(|line| Some((line.step as f64, f64::from(value(line)?)))).collect()
 }
 
-/// One curve with its axes: every value in pale, their average over the last fiftieth of the steps in dark.
-fn panel(canvas: &mut Canvas, top: usize, name: &str, points: &[(f64, f64)]) {
+/// Curves with their axes: averages over the last fiftieth of the steps, and of a curve that is alone every value in pale.
+fn panel(canvas: &mut Canvas, top: usize, name: &str, curves: &[Curve]) {
     let [left, right, above, below] = MARGIN;
     let (x0, x1, y0, y1) = (left, WIDTH - right, top + above, top + PANEL - below);
-    let values = || points.iter().map(|p| p.1);
+    let points = || curves.iter().flat_map(|curve| &curve.points);
+    let values = || points().map(|p| p.1);
     let (least, most) = (values().fold(f64::INFINITY, f64::min), values().fold(f64::NEG_INFINITY, f64::max));
     let logarithmic = least > 0.0 && most > 10.0 * least;
     let scale = |value: f64| if logarithmic { value.ln() } else { value };
     let (low, high) = (scale(least), scale(most));
-    let last = points.last().map_or(1.0, |p| p.0).max(2.0);
-    canvas.text(x0, top + 10, name);
+    let last = points().map(|p| p.0).fold(2.0, f64::max);
+    canvas.text(x0, top + 10, name, BLACK);
     for tick in 0..=4 {
         let y = y1 - (y1 - y0) * tick / 4;
         let value = low + (high - low) * tick as f64 / 4.0;
         canvas.line((x0 as f64, y as f64), (x1 as f64, y as f64), GREY);
         if value.is_finite() {
-            canvas.text(6, y.saturating_sub(5), &number(if logarithmic { value.exp() } else { value }));
+            canvas.text(6, y.saturating_sub(5), &number(if logarithmic { value.exp() } else { value }), BLACK);
         }
         let x = x0 + (x1 - x0) * tick / 4;
-        canvas.text(x.saturating_sub(16), y1 + 8, &format!("{:.0}", 1.0 + (last - 1.0) * tick as f64 / 4.0));
+        canvas.text(x.saturating_sub(16), y1 + 8, &format!("{:.0}", 1.0 + (last - 1.0) * tick as f64 / 4.0), BLACK);
     }
     let place = |step: f64, value: f64| {
         let height = if high > low { (scale(value) - low) / (high - low) } else { 0.5 };
         (x0 as f64 + (step - 1.0) / (last - 1.0) * (x1 - x0) as f64, y1 as f64 - height * (y1 - y0) as f64)
     };
-    let smooth = smoothed(points);
-    for (curve, colour) in [(points, PALE), (&smooth, BLUE)] {
-        for pair in curve.windows(2) {
-            canvas.line(place(pair[0].0, pair[0].1), place(pair[1].0, pair[1].1), colour);
+    let draw = |canvas: &mut Canvas, points: &[(f64, f64)], colour| {
+        points
+            .windows(2)
+            .for_each(|pair| canvas.line(place(pair[0].0, pair[0].1), place(pair[1].0, pair[1].1), colour));
+    };
+    let (mut x, y) = (x0 + 8 * (name.len() + 2), top + 10);
+    for (curve, colour) in curves.iter().zip(PALETTE.into_iter().cycle()) {
+        if curves.len() == 1 {
+            draw(canvas, &curve.points, PALE);
+        } else {
+            canvas.text(x, y, &curve.name, colour);
+            x += 8 * (curve.name.len() + 1);
         }
+        draw(canvas, &smoothed(&curve.points), colour);
     }
     canvas.line((x0 as f64, y1 as f64), (x1 as f64, y1 as f64), BLACK);
     canvas.line((x0 as f64, y0 as f64), (x0 as f64, y1 as f64), BLACK);
@@ -114,13 +141,13 @@ impl Canvas {
     }
 
     /// Letters of twice 3 x 5 pixels.
-    fn text(&mut self, x: usize, y: usize, text: &str) {
+    fn text(&mut self, x: usize, y: usize, text: &str, colour: [u8; 3]) {
         for (i, letter) in text.chars().enumerate() {
             let rows = glyph(letter);
             for (row, column) in (0..5).flat_map(|row| (0..3).map(move |column| (row, column))) {
                 if rows >> (14 - row * 3 - column) & 1 == 1 {
                     let (x, y) = (x + 2 * (4 * i + column), y + 2 * row);
-                    (0..4).for_each(|corner| self.dot(x + corner % 2, y + corner / 2, BLACK));
+                    (0..4).for_each(|corner| self.dot(x + corner % 2, y + corner / 2, colour));
                 }
             }
         }
@@ -168,7 +195,7 @@ mod tests {
             plot(&(1..=steps).map(line).collect::<Vec<_>>(), &path).unwrap();
             let drawn = load(&path).unwrap();
             assert_eq!((drawn.width, drawn.height), (WIDTH, PANEL * if steps == 0 { 1 } else { 3 }));
-            let blue = drawn.pixels.chunks(3).filter(|pixel| *pixel == BLUE).count();
+            let blue = drawn.pixels.chunks(3).filter(|pixel| *pixel == PALETTE[0]).count();
             assert_eq!(blue > 500, steps == 100, "{steps} steps: {blue} pixels");
         }
     }
