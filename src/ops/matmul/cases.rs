@@ -41,7 +41,7 @@ pub fn cases() -> Vec<OpCase> {
     for tile in Tile::ALL {
         all.push(tile_case(tile, [1, 132, 68, 36], false, true));
     }
-    for tile in [Tile::Broadcast { tm: 4, tnq: 4 }, Tile::Shared { side: 4 }] {
+    for tile in [Tile::Broadcast { tm: 4, tnq: 4, lanes: 8 }, Tile::Shared { side: 4 }] {
         for (a_t, b_t) in [(false, false), (false, true), (true, false), (true, true)] {
             all.push(tile_case(tile, [2, 70, 37, 21], a_t, b_t));
         }
@@ -53,9 +53,10 @@ pub fn cases() -> Vec<OpCase> {
         let sizes = [[1, 37, 32], [1, 5, 96], [2, 37, 96], [3, 37, 160], [10, 37, 96], [4, 400, 96], [65, 130, 96]];
         all.extend(sizes.map(|sizes| linear_case(dtype, sizes, Some(Activation::Silu))));
     }
-    for (tile, dtype) in [Tile::Vector { tm: 1 }, Tile::Shared { side: 4 }, Tile::Broadcast { tm: 2, tnq: 4 }]
-        .into_iter()
-        .flat_map(|tile| [DType::Q8, DType::Q4].map(|dtype| (tile, dtype)))
+    for (tile, dtype) in
+        [Tile::Vector { tm: 1 }, Tile::Shared { side: 4 }, Tile::Broadcast { tm: 2, tnq: 4, lanes: 32 }]
+            .into_iter()
+            .flat_map(|tile| [DType::Q8, DType::Q4].map(|dtype| (tile, dtype)))
     {
         let mut case = tile_case(tile, [1, 6, 37, 96], false, true);
         case.label += &format!(" {dtype}");

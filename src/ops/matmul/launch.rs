@@ -181,16 +181,14 @@ pub(super) enum Tile {
     /// A tile in registers: rows, quads of columns, invocations along n and m.
     Registers { tm: u32, tnq: u32, wgn: u32, wgm: u32 },
     /// The same with all lanes along m: each loads one row of B in eight, and a subgroup shares them.
-    Broadcast { tm: u32, tnq: u32 },
+    Broadcast { tm: u32, tnq: u32, lanes: u32 },
     /// Slices in workgroup memory: rows, and as many columns, of an invocation.
     Shared { side: u32 },
     /// A workgroup for four columns of a few rows; plain A, and B stored by columns.
     Vector { tm: u32 },
 }
 
-/// Lanes of a workgroup of `Tile::Broadcast`.
-const BROADCAST_LANES: u32 = 32;
-/// Lanes of a subgroup that it needs.
+/// Lanes of a subgroup that `Tile::Broadcast` needs.
 const BROADCAST_SUBGROUP: u32 = 8;
 
 impl Tile {
@@ -207,9 +205,9 @@ impl Tile {
         Tile::FLAT,
         Tile::TWO,
         Tile::ONE,
-        Tile::Broadcast { tm: 2, tnq: 2 },
-        Tile::Broadcast { tm: 2, tnq: 4 },
-        Tile::Broadcast { tm: 4, tnq: 4 },
+        Tile::Broadcast { tm: 2, tnq: 2, lanes: 32 },
+        Tile::Broadcast { tm: 2, tnq: 4, lanes: 32 },
+        Tile::Broadcast { tm: 4, tnq: 4, lanes: 8 },
         Tile::Shared { side: 4 },
         Tile::Shared { side: 8 },
         Tile::Vector { tm: 1 },
@@ -233,12 +231,13 @@ impl Tile {
         }
     }
 
-    /// Columns of A are loaded by quads, so that a tile has at least four rows then.
+    /// Columns of A are loaded by quads, so that a tile has at least four rows then. It is the gradient of a weight, small and with a
+    /// long sum: workgroups of one subgroup have fewer lanes beyond its end, and there are more of them.
     fn broadcast(n: usize, a_t: bool) -> Tile {
         match n {
-            _ if a_t => Tile::Broadcast { tm: 4, tnq: 4 },
-            0..=8 => Tile::Broadcast { tm: 2, tnq: 2 },
-            _ => Tile::Broadcast { tm: 2, tnq: 4 },
+            _ if a_t => Tile::Broadcast { tm: 4, tnq: 4, lanes: 8 },
+            0..=8 => Tile::Broadcast { tm: 2, tnq: 2, lanes: 32 },
+            _ => Tile::Broadcast { tm: 2, tnq: 4, lanes: 32 },
         }
     }
 
@@ -256,7 +255,7 @@ impl Tile {
     fn extent(self) -> [usize; 2] {
         let [rows, columns] = match self {
             Tile::Registers { tm, tnq, wgn, wgm } => [tm * wgm, 4 * tnq * wgn],
-            Tile::Broadcast { tm, tnq } => [tm * BROADCAST_LANES, 4 * tnq],
+            Tile::Broadcast { tm, tnq, lanes } => [tm * lanes, 4 * tnq],
             Tile::Shared { side } => [16 * side; 2],
             Tile::Vector { tm } => [tm, 4],
         };
@@ -270,8 +269,8 @@ impl Tile {
         };
         match self {
             Tile::Registers { tm, tnq, wgn, wgm } => registers(tm, tnq, wgn, wgm),
-            Tile::Broadcast { tm, tnq } => {
-                let variant = registers(tm, tnq, 1, BROADCAST_LANES);
+            Tile::Broadcast { tm, tnq, lanes } => {
+                let variant = registers(tm, tnq, 1, lanes);
                 variant.import("ROWS", "lib/rows_subgroup.wgsl").enable("SUBGROUP", true)
             }
             Tile::Shared { side } => SHARED.plain().set("T", side),

@@ -233,6 +233,9 @@ impl Task for PretrainTask {
             }
             _ => writer.write(to, &learned).await?,
         }
+        if self.config.pretrain != Pretraining::Denoiser && self.config.scene_encoder.is_none() {
+            return Ok(());
+        }
         let own = parameters.all().into_iter().filter(|(name, _)| name.starts_with(SCENE_ENCODER));
         crate::train::run::save_tensors(&to.join(SCENE_ENCODER_FILE), own.collect()).await
     }
