@@ -42,7 +42,7 @@ struct ShapesArguments {
     /// train: without the compositions of docs/shapes-heldout.md; heldout: each with one of them; all.
     #[arg(long, default_value = "train", value_name = "NAME")]
     split: Split,
-    /// What to write, of captions, questions, comparisons, instructions, edits, stories, compositions, or pairs, conversations,
+    /// What to write, of captions, questions, comparisons, instructions, edits, stories, compositions, lessons, or pairs, conversations,
     /// documents.
     #[arg(long, value_delimiter = ',', value_name = "THEMES", default_value = "pairs,conversations,documents")]
     kinds: Vec<String>,

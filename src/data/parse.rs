@@ -14,7 +14,8 @@ pub enum Kind {
     #[default]
     Pairs,
     /// Interleaved documents in the MMC4 schema: `{"text_list": […], "image_info": [{"image_name": "a.png",
-    /// "matched_text_index": 0}, …]}`. With `"instruction": "…"` the document is its answer.
+    /// "matched_text_index": 0}, …]}`. With `"instruction": "…"` the document is its answer; with `"given": 1` its first picture
+    /// is only read, not drawn.
     Documents,
     /// LLaVA conversations: `{"image": "a.png", "conversations": [{"from": "human", "value": "<image>\n…"}, …]}`, or with the
     /// pictures in each turn: `"modal_info": {"<image>": ["image", ["a.png", "b.png"]]}`.
@@ -70,7 +71,12 @@ fn document(json: &Value) -> Result<Record<String>> {
     }
     pictures.sort_by_key(|(after, _)| *after); // stable: pictures of one text stay in their order
     let instruction = json["instruction"].as_str().map(str::to_string);
-    Ok(Record::Document(Document { instruction, texts, pictures }))
+    let given = match &json["given"] {
+        Value::Null => Some(0),
+        given => given.as_u64().and_then(|given| usize::try_from(given).ok()).filter(|given| *given <= pictures.len()),
+    };
+    let given = given.ok_or_else(|| Error::Input("\"given\" is no number of pictures of the document".into()))?;
+    Ok(Record::Document(Document { instruction, texts, pictures, given }))
 }
 
 fn list<'a>(json: &'a Value, key: &str) -> Result<&'a [Value]> {
@@ -172,6 +178,11 @@ mod tests {
         let pictures: Vec<_> = document.pictures.iter().map(|(index, name)| (*index, name.as_str())).collect();
         assert_eq!(pictures, [(0, "b"), (1, "a"), (1, "c")]);
         assert_eq!(document.instruction, None);
+        assert_eq!(document.given, 0);
+        let given = |n| json!({"text_list": ["x", "y"], "image_info": [info("a", 0), info("b", 1)], "given": n});
+        let Ok(Record::Document(read)) = parse(Kind::Documents, &given(1), None) else { panic!() };
+        assert_eq!(read.given, 1);
+        assert!(error(Kind::Documents, given(3)).contains("given"));
         assert!(error(Kind::Documents, json!({"image_info": []})).contains("text_list"));
         assert!(error(Kind::Documents, json!({"text_list": [], "image_info": []})).contains("no picture"));
         assert!(error(Kind::Documents, json!({"text_list": [1], "image_info": []})).contains("text_list"));

@@ -34,6 +34,8 @@ pub struct Document<P> {
     pub texts: Vec<String>,
     /// Pictures, each with the index of the paragraph it follows, ascending.
     pub pictures: Vec<(usize, P)>,
+    /// How many of them, from the first on, are given: they are read, and never to be drawn. None in the official format.
+    pub given: usize,
 }
 
 /// What one side says.
@@ -70,16 +72,19 @@ impl<P> Record<P> {
 
 impl<P> Document<P> {
     fn try_map<Q>(self, mut f: impl FnMut(P) -> Result<Q>, dropped: &mut Vec<Error>) -> Result<Document<Q>> {
-        let mut pictures = Vec::new();
-        for (after, picture) in self.pictures {
+        let (mut pictures, mut given) = (Vec::new(), self.given);
+        for (n, (after, picture)) in self.pictures.into_iter().enumerate() {
             match f(picture) {
                 Ok(picture) => pictures.push((after, picture)),
-                Err(error) => dropped.push(error),
+                Err(error) => {
+                    given -= usize::from(n < self.given);
+                    dropped.push(error);
+                }
             }
         }
         match dropped.first() {
             Some(error) if pictures.is_empty() => Err(error.clone()),
-            _ => Ok(Document { instruction: self.instruction, texts: self.texts, pictures }),
+            _ => Ok(Document { instruction: self.instruction, texts: self.texts, pictures, given }),
         }
     }
 }

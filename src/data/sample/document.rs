@@ -1,4 +1,4 @@
-//! Text with pictures in it: text₁ dream₁ image₁ text₂ dream₂ image₂ …
+//! Text with pictures in it: text₁ dream₁ image₁ text₂ dream₂ image₂ …; a picture that is given has no dream.
 
 use super::{Objective, Sample, SampleBuilder};
 use crate::Result;
@@ -26,28 +26,27 @@ impl SampleBuilder {
     }
 
     fn pieces(&self, document: &Document<RgbImage>, chance: &Chance, sample: &mut Sample) -> Result<()> {
-        let blocks = match self.objective {
-            Objective::Joint => [self.dream_block(), self.image_block()].concat(),
-            Objective::Comprehension => self.image_block(),
-            Objective::Creation => self.dream_block(),
-        };
+        let (reads, draws) = (self.objective != Objective::Creation, self.objective != Objective::Comprehension);
         let fits = |sample: &Sample, more: &[u32]| sample.ids.len() + more.len() + 2 <= self.max_length;
         let after: Vec<usize> = document.pictures.iter().map(|(after, _)| *after).collect();
-        let mut pictures = document.pictures.iter();
+        let mut pictures = document.pictures.iter().enumerate();
         for text in merged(&document.texts, &after) {
             let text = self.tokenizer.encode_without_bos(&text);
             if !fits(sample, &text) {
                 break;
             }
             sample.ids.extend(text);
-            let Some((_, picture)) = pictures.next() else { continue };
+            let Some((n, (_, picture))) = pictures.next() else { continue };
+            let draws = draws && n >= document.given;
+            let mut blocks = if draws { self.dream_block() } else { Vec::new() };
+            blocks.extend(if reads { self.image_block() } else { Vec::new() });
             if !fits(sample, &blocks) {
                 break;
             }
-            if self.objective != Objective::Creation {
+            if reads {
                 sample.images.push(self.read(picture)?);
             }
-            if self.objective != Objective::Comprehension {
+            if draws {
                 sample.dreams.push(self.drawn(picture, chance, sample.dreams.len())?);
             }
             sample.ids.extend(&blocks);

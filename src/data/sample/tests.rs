@@ -56,7 +56,7 @@ fn only_pictures_to_be_drawn_are_mirrored() {
     let mut builder = builder(Objective::Joint, 128);
     let pictures = (0..3).map(|n| (n, picture(n))).collect();
     let texts = ["a", "b", "c"].map(String::from).to_vec();
-    let record = Record::Document(Document { instruction: None, texts, pictures });
+    let record = Record::Document(Document { instruction: None, texts, pictures, given: 0 });
     let random: Vec<Sample> = (0..20).map(|draw| builder.build(&record, &Chance::new(1, draw)).unwrap()).collect();
     builder.random_flip = false;
     let plain = builder.build(&record, &chance()).unwrap();
@@ -124,7 +124,7 @@ fn texts_that_name_picture_tokens_are_refused() {
 fn documents_end_where_the_next_picture_does_not_fit() {
     let pictures = vec![(0, picture(0)), (1, picture(1))];
     let texts = ["a", "b", "c"].map(String::from).to_vec();
-    let document = Document { instruction: None, texts, pictures };
+    let document = Document { instruction: None, texts, pictures, given: 0 };
     let dreams = |limit| {
         let builder = builder(Objective::Creation, limit);
         let sample = builder.build(&Record::Document(document.clone()), &chance()).unwrap();
@@ -138,12 +138,30 @@ fn documents_end_where_the_next_picture_does_not_fit() {
 #[test]
 fn two_pictures_of_one_text_stand_together() {
     let builder = builder(Objective::Comprehension, 128);
-    let document =
-        Document { instruction: None, texts: vec!["a".into()], pictures: vec![(0, picture(0)), (0, picture(1))] };
+    let pictures = vec![(0, picture(0)), (0, picture(1))];
+    let document = Document { instruction: None, texts: vec!["a".into()], pictures, given: 0 };
     let sample = builder.build(&Record::Document(document), &chance()).unwrap();
     let text = builder.tokenizer.encode("a");
     let block = builder.image_block();
     assert_eq!(sample.ids, [text, block.clone(), block, vec![builder.special.eos]].concat());
+}
+
+#[test]
+fn given_pictures_are_only_read() {
+    let pictures = vec![(0, picture(0)), (1, picture(1))];
+    let document = Document { instruction: None, texts: ["a", "b"].map(String::from).to_vec(), pictures, given: 1 };
+    for (objective, read, drawn) in
+        [(Objective::Joint, 2, 1), (Objective::Comprehension, 2, 0), (Objective::Creation, 0, 1)]
+    {
+        let sample = builder(objective, 128).build(&Record::Document(document.clone()), &chance()).unwrap();
+        assert_eq!((sample.images.len(), sample.dreams.len()), (read, drawn), "{objective:?}");
+        builder(objective, 128).check(&sample).unwrap();
+    }
+    let builder = builder(Objective::Joint, 128);
+    let sample = builder.build(&Record::Document(document), &chance()).unwrap();
+    let (image, dream) = (builder.image_block(), builder.dream_block());
+    let (a, b) = (builder.tokenizer.encode("a"), builder.tokenizer.encode_without_bos("b"));
+    assert_eq!(sample.ids, [a, image.clone(), b, dream, image, vec![builder.special.eos]].concat());
 }
 
 #[test]

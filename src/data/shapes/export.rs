@@ -61,12 +61,15 @@ fn json_of(record: Record<String>) -> Value {
     match record {
         Record::Pair { picture, text } => json!({ "image": picture, "text": text }),
         Record::PicturePair { source, target } => json!({ "source": source, "target": target }),
-        Record::Document(Document { instruction, texts, pictures }) => {
+        Record::Document(Document { instruction, texts, pictures, given }) => {
             let info = |(after, name)| json!({ "image_name": name, "matched_text_index": after });
             let info: Vec<Value> = pictures.into_iter().map(info).collect();
             let mut document = json!({ "text_list": texts, "image_info": info });
             if let Some(instruction) = instruction {
                 document["instruction"] = instruction.into();
+            }
+            if given > 0 {
+                document["given"] = given.into();
             }
             document
         }

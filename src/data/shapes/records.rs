@@ -28,6 +28,8 @@ pub enum Theme {
     Stories,
     /// Two pictures and their composition (a document).
     Compositions,
+    /// Steps of editing that an instruction asks for (a document).
+    Lessons,
 }
 
 impl Theme {
@@ -40,6 +42,7 @@ impl Theme {
         Theme::Edits,
         Theme::Stories,
         Theme::Compositions,
+        Theme::Lessons,
     ];
 
     /// Its name in options and files.
@@ -52,6 +55,7 @@ impl Theme {
             Theme::Edits => "edits",
             Theme::Stories => "stories",
             Theme::Compositions => "compositions",
+            Theme::Lessons => "lessons",
         }
     }
 
@@ -60,7 +64,7 @@ impl Theme {
         match self {
             Theme::Captions => Kind::Pairs,
             Theme::Questions | Theme::Comparisons | Theme::Instructions => Kind::Conversations,
-            Theme::Edits | Theme::Stories | Theme::Compositions => Kind::Documents,
+            Theme::Edits | Theme::Stories | Theme::Compositions | Theme::Lessons => Kind::Documents,
         }
     }
 
@@ -90,20 +94,30 @@ impl World {
             }
             Theme::Instructions => self.instruction(dice),
             Theme::Edits => {
-                let steps = 1 + dice.weighted(&[0.6, 0.3, 0.1]);
-                let (scenes, mut texts) = self.edits(steps, dice);
-                texts.insert(0, caption(&scenes[0], dice).text);
-                document(texts, &scenes)
+                let (texts, scenes) = self.steps(1 + dice.weighted(&[0.6, 0.3, 0.1]), dice);
+                document(None, texts, &scenes, usize::from(dice.chance(0.5)))
             }
             Theme::Stories => {
                 let story = self.story(2 + usize::from(dice.chance(0.4)), dice);
-                document(story.texts, &story.scenes)
+                document(None, story.texts, &story.scenes, usize::from(dice.chance(0.5)))
             }
             Theme::Compositions => {
                 let composition = self.composition(dice);
-                document(composition.texts.to_vec(), &composition.scenes)
+                document(None, composition.texts.to_vec(), &composition.scenes, 2 * usize::from(dice.chance(0.5)))
+            }
+            Theme::Lessons => {
+                let (texts, scenes) = self.steps(1 + dice.weighted(&[0.7, 0.3]), dice);
+                let subject = phrase(&scenes[0], dice);
+                document(Some(format!("show {subject} and make it different")), texts, &scenes, 0)
             }
         }
+    }
+
+    /// A caption and what is changed step by step, with the scenes.
+    fn steps(&self, count: usize, dice: &mut Dice) -> (Vec<String>, Vec<Scene>) {
+        let (scenes, mut texts) = self.edits(count, dice);
+        texts.insert(0, caption(&scenes[0], dice).text);
+        (texts, scenes)
     }
 
     fn questions(&self, dice: &mut Dice) -> Record<RgbImage> {
@@ -134,13 +148,7 @@ impl World {
         }
         let (scenes, edits) = self.edits(usize::from(dice.chance(0.6)), dice);
         let draw = dice.pick(&["draw", "show", "paint"]);
-        let caption = loop {
-            // "draw there is a circle" would be no sentence.
-            let text = caption(&scenes[0], dice).text;
-            if text.starts_with('a') {
-                break text;
-            }
-        };
+        let caption = phrase(&scenes[0], dice);
         let asked = std::iter::once(format!("{draw} {caption}")).chain(edits);
         let turn = |(text, scene): (String, &Scene)| {
             let shown = Turn { text: "<dream>".into(), pictures: vec![scene.render()] };
@@ -158,8 +166,18 @@ fn said(answer: &str) -> Turn<RgbImage> {
     Turn { text: answer.into(), pictures: vec![] }
 }
 
-/// Each text, then its picture.
-fn document(texts: Vec<String>, scenes: &[Scene]) -> Record<RgbImage> {
+/// A caption that is no sentence: "draw there is a circle" would be none.
+fn phrase(scene: &Scene, dice: &mut Dice) -> String {
+    loop {
+        let text = caption(scene, dice).text;
+        if text.starts_with('a') {
+            return text;
+        }
+    }
+}
+
+/// Each text, then its picture; the first ones may be given, not drawn.
+fn document(instruction: Option<String>, texts: Vec<String>, scenes: &[Scene], given: usize) -> Record<RgbImage> {
     let pictures = scenes.iter().map(Scene::render).enumerate().collect();
-    Record::Document(Document { instruction: None, texts, pictures })
+    Record::Document(Document { instruction, texts, pictures, given })
 }

@@ -61,6 +61,10 @@ impl DreamTask {
         // What is wrong with the data is said before gigabytes are loaded.
         let data = Arc::new(TrainingData::open(&config.data)?);
         let builder = Arc::new(SampleBuilder::from_folder(&source, config.data.objective, config.data.max_length)?);
+        if builder.random_flip && config.data.sources.iter().any(|source| source.shapes.is_some()) {
+            let why = "mirrors pictures at random (random_flip), but pictures of shapes have a left and a right";
+            return Err(Error::file(&config.model, why));
+        }
         let plain = LoaderOptions::default();
         let workers = config.loader.workers.unwrap_or(plain.workers);
         let loading = LoaderOptions { workers, strict: config.loader.strict, ..plain };

@@ -1,0 +1,75 @@
+//! `dreamllm synergy --budget smoke` with the default model, from the command to the report: cells are trained from the same weights
+//! on the same records, a stopped study goes on, and the report has every number.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use serde_json::Value;
+use std::path::Path;
+use std::process::{Command, Output};
+
+fn synergy(out: &Path, more: &[&str]) -> Output {
+    let model = concat!(env!("CARGO_MANIFEST_DIR"), "/weights");
+    let out = out.to_str().unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_dreamllm"));
+    command
+        .args(["synergy", "--budget", "smoke", "--seeds", "1", "-m", model, "--out", out, "-q", "--json"])
+        .args(more);
+    command.output().unwrap()
+}
+
+fn json(path: &Path) -> Value {
+    serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
+}
+
+/// Losses of the first step of a cell, by name.
+fn first_losses(cell: &Path) -> Value {
+    let log = std::fs::read_to_string(cell.join("log.jsonl")).unwrap();
+    let line: Value = serde_json::from_str(log.lines().next().unwrap()).unwrap();
+    assert_eq!(log.lines().count(), 12);
+    line["losses"].clone()
+}
+
+#[test]
+fn a_smoke_study_runs_goes_on_and_reports() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("report");
+    let run = synergy(&out, &[]);
+    assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
+
+    let report = json(&out.join("report.json"));
+    let outcomes = report["outcomes"].as_array().unwrap();
+    assert_eq!(outcomes.len(), 6);
+    assert_eq!(report["rows"].as_array().unwrap().len(), 7);
+    // Two metrics of words and six of pictures, without documents and with them.
+    assert_eq!(report["differences"].as_array().unwrap().len(), 16);
+    assert_eq!(outcomes.iter().filter(|outcome| !outcome["text_only"].is_null()).count(), 1);
+    let markdown = std::fs::read_to_string(out.join("report.md")).unwrap();
+    assert_eq!(markdown.matches("one seed, so nothing can be concluded").count(), 16);
+    let page = std::fs::read_to_string(out.join("index.html")).unwrap();
+    assert!(page.matches("data:image/png;base64,").count() > 100);
+    assert!(out.join("curves.png").is_file() && !out.join(".trial").exists());
+
+    // The objective is all that cells differ in: before the first step each half has the loss that it has in joint learning.
+    let seed = out.join("seed-0");
+    for documents in ["", "-interleaved"] {
+        let [joint, words, pictures] =
+            ["joint", "comprehension", "creation"].map(|cell| first_losses(&seed.join(format!("{cell}{documents}"))));
+        assert_eq!(joint["language"], words["language"], "{documents}");
+        assert_eq!(joint["diffusion"], pictures["diffusion"], "{documents}");
+        assert!(joint["language"].is_number() && joint["diffusion"].is_number());
+    }
+
+    // What is measured stays; only what is missing is done again.
+    let kept = seed.join("joint/result.json");
+    let before = std::fs::metadata(&kept).unwrap().modified().unwrap();
+    std::fs::remove_dir_all(seed.join("creation-interleaved")).unwrap();
+    let again = synergy(&out, &[]);
+    assert!(again.status.success(), "{}", String::from_utf8_lossy(&again.stderr));
+    assert_eq!(std::fs::metadata(&kept).unwrap().modified().unwrap(), before);
+    let repeated = json(&out.join("report.json"));
+    assert_eq!(repeated["rows"], report["rows"], "the same seed gives other figures");
+
+    let other = synergy(&out, &["--steps", "3"]);
+    assert_eq!(other.status.code(), Some(1));
+    let error = String::from_utf8_lossy(&other.stderr).into_owned();
+    assert!(error.lines().count() == 1 && error.contains("another model or budget"), "{error}");
+}
