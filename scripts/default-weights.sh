@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Trains the default model from nothing: the runs of configs/shapes/ in their order, each from where it was stopped. The result
-# is runs/shapes/7-stage3/final-ema. DREAMLLM says which program to use, such as a copy that builds do not replace.
+# is written to runs/shapes/weights, in f16, as weights/ has it. DREAMLLM says which program to use, such as a copy that builds do not
+# replace. On two cores this takes about three hours.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 program=${DREAMLLM:-target/release/dreamllm}
@@ -13,3 +14,9 @@ for config in configs/shapes/[1-9]-*.toml; do
         "$program" train --config "$config" --resume
     fi
 done
+if [ ! -d runs/shapes/weights ]; then
+    "$program" convert runs/shapes/9-decoder/final runs/shapes/weights --weights f16
+    cp runs/shapes/2-denoiser/final/scene_encoder.safetensors runs/shapes/weights/
+fi
+"$program" eval -m runs/shapes/weights --out runs/shapes/eval.json
+scripts/training-manifest.py runs/shapes > runs/shapes/training.json

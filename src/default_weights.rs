@@ -19,6 +19,7 @@ files! {
     "drawing_config.json"
     "dreamllm.json"
     "model.safetensors"
+    "scene_encoder.safetensors"
     "tokenizer.json"
     "image-encoder/config.json"
     "image-encoder/preprocessor_config.json"

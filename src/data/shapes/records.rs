@@ -94,8 +94,12 @@ impl World {
             }
             Theme::Instructions => self.instruction(dice),
             Theme::Edits => {
-                let (texts, scenes) = self.steps(1 + dice.weighted(&[0.6, 0.3, 0.1]), dice);
-                document(None, texts, &scenes, usize::from(dice.chance(0.5)))
+                let (mut texts, scenes) = self.steps(1 + dice.weighted(&[0.6, 0.3, 0.1]), dice);
+                let given = dice.chance(0.5);
+                if given && dice.chance(0.5) {
+                    texts[0].clear(); // a picture needs no words
+                }
+                document(None, texts, &scenes, usize::from(given))
             }
             Theme::Stories => {
                 let story = self.story(2 + usize::from(dice.chance(0.4)), dice);

@@ -12,6 +12,8 @@ use std::path::{Path, PathBuf};
 pub enum Pretraining {
     /// Pictures to latents and back.
     Autoencoder,
+    /// Latents back to pictures, better: the encoder stays, and with it everything that was learned about its latents.
+    Decoder,
     /// Latents from noise.
     Denoiser,
     /// Pictures to patch vectors.
@@ -49,7 +51,7 @@ pub struct PretrainConfig {
     /// Share of the scenes that it is told nothing about.
     #[serde(default = "tenth")]
     pub drop: f32,
-    /// A file with the scene encoder to imitate or to go on with, as a denoiser's run leaves it.
+    /// A file with the scene encoder that is imitated, or that a denoiser goes on with and leaves as it is; a denoiser's run writes it.
     pub scene_encoder: Option<PathBuf>,
     /// Factors of the autoencoder's loss.
     #[serde(default)]

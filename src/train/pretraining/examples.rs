@@ -53,7 +53,7 @@ impl Model<'_> {
         let wanted = scenes.render();
         let diffusion = self.dream.diffusion()?;
         let made = match self.config.pretrain {
-            Pretraining::Autoencoder => {
+            Pretraining::Autoencoder | Pretraining::Decoder => {
                 let pixels = for_autoencoder(&self.dream.gpu, &wanted, diffusion.resolution)?;
                 pictures(&diffusion.vae.decode(&diffusion.vae.encode(&pixels)?.mean)?).await?
             }

@@ -60,7 +60,7 @@ impl PretrainTask {
     pub fn new(gpu: &Gpu, config: &PretrainConfig) -> Result<PretrainTask> {
         let source = CheckpointFolder::open(&config.model)?;
         let options = LoadOptions { vision: true, diffusion: true, ..Default::default() };
-        let parameters = trained(config.pretrain, source.clip_config.num_hidden_layers);
+        let parameters = trained(config, source.clip_config.num_hidden_layers);
         let model = DreamLlm::load_with(&source, gpu, options, Some(&parameters), &|_| ())?;
         let mut extra = WeightSet::new();
         if let Some(path) = &config.scene_encoder {
@@ -101,7 +101,7 @@ impl PretrainTask {
 
     fn loss(&self, scenes: &Scenes, seed: u64) -> Result<(Tensor, Parts)> {
         match self.config.pretrain {
-            Pretraining::Autoencoder => self.autoencoder(scenes, seed),
+            Pretraining::Autoencoder | Pretraining::Decoder => self.autoencoder(scenes, seed),
             Pretraining::Denoiser => self.denoiser(scenes, seed).map(|loss| (loss, Vec::new())),
             Pretraining::ImageEncoder => self.image_encoder(scenes).map(|loss| (loss, Vec::new())),
             Pretraining::Imitation => self.imitation(scenes, seed).map(|loss| (loss, Vec::new())),
@@ -167,10 +167,11 @@ fn uniforms(seed: u64, count: usize) -> Vec<[f32; 2]> {
     philox::uniforms(seed, 6, 2 * count).chunks_exact(2).map(|two| [two[0], two[1]]).collect()
 }
 
-/// Which weights a task learns.
-fn trained(task: Pretraining, clip_layers: usize) -> Parameters {
+/// Which weights a task learns. A scene encoder that is given stays: others imitate it already.
+fn trained(config: &PretrainConfig, clip_layers: usize) -> Parameters {
+    let (task, own_scene_encoder) = (config.pretrain, config.scene_encoder.is_none());
     let parts = match task {
-        Pretraining::Autoencoder => Trained { vae: true, ..Default::default() },
+        Pretraining::Autoencoder | Pretraining::Decoder => Trained { vae: true, ..Default::default() },
         Pretraining::Denoiser => Trained { unet: true, ..Default::default() },
         Pretraining::ImageEncoder => Trained { clip: true, clip_embeddings: true, ..Default::default() },
         Pretraining::Imitation => {
@@ -180,8 +181,9 @@ fn trained(task: Pretraining, clip_layers: usize) -> Parameters {
     Parameters::new(move |name| {
         let own = name.starts_with(SCENE_ENCODER) || name.starts_with(PATCH_HEADS);
         match task {
+            Pretraining::Decoder => name.contains("vae.decoder.") || name.contains("vae.post_quant_conv."),
             _ if !own => parts.includes(name, clip_layers),
-            Pretraining::Denoiser => name.starts_with(SCENE_ENCODER),
+            Pretraining::Denoiser => own_scene_encoder && name.starts_with(SCENE_ENCODER),
             Pretraining::ImageEncoder => name.starts_with(PATCH_HEADS),
             Pretraining::Autoencoder | Pretraining::Imitation => false,
         }

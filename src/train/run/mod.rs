@@ -232,7 +232,7 @@ impl<T: Task> Run<T> {
         let norm = self.optimiser.step(self.task.gpu(), self.task.parameters(), &sum, rate)?;
         drop(sum);
         if let Some(ema) = &self.ema {
-            ema.step(self.task.parameters())?;
+            ema.step(self.task.parameters(), self.step)?;
         }
         self.step += 1;
         self.line(&batches, &norm, rate, since).await
