@@ -1,19 +1,19 @@
-# make demo   draws a picture and answers a question with the model in weights/ (or the tiny reference model)
+# make demo   draws, answers, edits and composes with the model in weights/
+# make default-weights   trains that model from nothing (hours)
 # make test   everything that must hold: formatting, lints, docs, shaders, ops, parity with recorded PyTorch tensors, examples
 # make test-large   host memory while 2 GB are loaded (reads them, a minute)
-MODEL ?= tests/reference/tiny
 CARGO ?= cargo
 EXAMPLES = $(basename $(notdir $(sort $(wildcard examples/*.rs))))
 
-.PHONY: demo test test-large lint bench bench-peers web-check setup
+.PHONY: demo default-weights test test-large lint bench bench-peers web-check setup
 
 demo: setup
 	$(CARGO) build --release --quiet
-	mkdir -p out
-	target/release/dreamllm dream "A photo of a dog." -m $(MODEL) --steps 20 -o out/dream.png
-	target/release/dreamllm ask "What is in this picture?" --image out/dream.png -m $(MODEL) --max-tokens 24
-	@echo
-	@echo "The picture is out/dream.png. The tiny reference model has random weights: it shows that the whole way works, not what it means."
+	scripts/demo.sh
+
+default-weights: setup
+	$(CARGO) build --release --quiet
+	scripts/default-weights.sh
 
 test: setup lint
 	$(CARGO) test --quiet

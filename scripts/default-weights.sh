@@ -18,5 +18,5 @@ if [ ! -d runs/shapes/weights ]; then
     "$program" convert runs/shapes/9-decoder/final runs/shapes/weights --weights f16
     cp runs/shapes/2-denoiser/final/scene_encoder.safetensors runs/shapes/weights/
 fi
-"$program" eval -m runs/shapes/weights --out runs/shapes/eval.json
+"$program" eval -m runs/shapes/weights --count 100 --out runs/shapes/eval.json
 scripts/training-manifest.py runs/shapes > runs/shapes/training.json

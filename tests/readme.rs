@@ -1,9 +1,9 @@
 //! The README's commands, as they stand there: every line of a `sh` block that begins with `dreamllm` is run by a shell, in a
 //! folder with the pictures that it names, and the help of its verb is printed.
 //!
-//! Five things differ, so that this takes seconds: CHECKPOINT is the tiny one, what draws or writes gets two steps and four
-//! tokens appended, data gets five records, every config is the tiny checkpoint's with two steps, and `verify` finds only one
-//! recorded stage (`tests/parity.rs` runs all).
+//! Six things differ, so that this takes seconds: CHECKPOINT is the tiny one, what draws or writes gets two steps and four tokens
+//! appended, data gets five records, `eval` and `synergy` do as little as they can, every config is the tiny checkpoint's with two
+//! steps, and `verify` finds only one recorded stage (`tests/parity.rs` runs all).
 #![cfg(unix)]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -28,6 +28,8 @@ fn appended(verb: &str) -> &'static str {
         "dream" => " --steps 2",
         "ask" => " --max-tokens 4",
         "data" => " --count 5",
+        "eval" => " --count 1 --steps 2",
+        "synergy" => " --budget smoke --seeds 1 --steps 1 --prepare 1 --tasks 1",
         "chat" | "compose" => " --steps 2 --max-tokens 4",
         _ => "",
     }
