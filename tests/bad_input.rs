@@ -22,7 +22,6 @@ fn none(_: &Bench) -> PathBuf {
 const ARGUMENTS: &[Row] = &[
     ("an unknown command", "fly", none, "fly"),
     ("an unknown option", "ask what -m MODEL --colour", none, "--colour"),
-    ("no checkpoint", "ask what", none, "--model"),
     ("no prompt", "dream -m MODEL -o KEPT", none, "PROMPT"),
     ("an option twice", "dream x -m MODEL -o KEPT --seed 1 --seed 2", none, "--seed"),
     ("an unknown sampler", "dream x -m MODEL -o KEPT --sampler best", none, "best"),

@@ -10,6 +10,7 @@ mod document;
 
 pub use compose::{ComposeOptions, Composed, Event, compose};
 pub use conversation::Conversation;
+#[cfg(feature = "cli")]
 pub(crate) use document::escaped;
 pub use document::{Document, Part};
 

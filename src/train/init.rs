@@ -21,7 +21,7 @@ pub async fn init_from(gpu: &Gpu, source: &CheckpointFolder, to: &Path, seed: u6
         return Err(Error::file(to, "is there already and not empty"));
     }
     let (format, initial) = (WeightFormat::F32, Some(seed));
-    let options = LoadOptions { vision: true, diffusion: true, initial, format, ..Default::default() };
+    let options = LoadOptions { vision: true, diffusion: true, initial, format };
     let parameters = Parameters::new(|_| false);
     DreamLlm::load_with(source, gpu, options, Some(&parameters), &|_| ())?;
     // A folder of this name is whole or not there.
