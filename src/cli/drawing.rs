@@ -35,9 +35,10 @@ impl PaceArguments {
     /// Steps, guidance and sampler for a checkpoint; the rest as usual.
     pub fn options(&self, drawing: &DrawingConfig) -> Result<DrawOptions> {
         self.check()?;
-        let (sampler, sampler_options) = self.sampler.map_or_else(|| drawing.sampler(), Ok)?;
-        let (steps, cfg_scale) = (self.steps.unwrap_or(drawing.steps), self.cfg_scale.unwrap_or(drawing.cfg_scale));
-        Ok(DrawOptions { steps, cfg_scale, sampler, sampler_options, ..DrawOptions::default() })
+        let own = drawing.options()?;
+        let (sampler, sampler_options) = self.sampler.unwrap_or((own.sampler, own.sampler_options));
+        let (steps, cfg_scale) = (self.steps.unwrap_or(own.steps), self.cfg_scale.unwrap_or(own.cfg_scale));
+        Ok(DrawOptions { steps, cfg_scale, sampler, sampler_options, ..own })
     }
 }
 

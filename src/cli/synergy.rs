@@ -2,10 +2,10 @@
 
 use super::{Output, check_interrupt, device, progress};
 use crate::synergy::{Budget, Event, Study};
+use crate::train::run::length_of;
 use crate::{Error, Result};
 use clap::Args;
 use std::path::PathBuf;
-use std::time::Duration;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -59,7 +59,7 @@ impl SynergyArguments {
             .run(&gpu, |event| {
                 match event {
                     Event::Plan(cells, time) => {
-                        output.say(&format!("{cells} models to train, {} in all", length(time)))
+                        output.say(&format!("{cells} models to train, {} in all", length_of(time)))
                     }
                     Event::Training(name, seed, step) => {
                         lines.show(step.line.step, &format!("seed {seed}, {name}: {step}"));
@@ -68,7 +68,7 @@ impl SynergyArguments {
                         lines.show(done as u64, &format!("seed {seed}, {name}: {done} of {total} tasks"));
                     }
                     Event::Done(name, seed, left) => {
-                        output.say(&format!("seed {seed}, {name}: done; {} left", length(left)));
+                        output.say(&format!("seed {seed}, {name}: done; {} left", length_of(left)));
                     }
                 }
                 check_interrupt()
@@ -83,15 +83,5 @@ impl SynergyArguments {
             false => say!("{}\n{}", findings.to_markdown(), self.out.join("index.html").display()),
         }
         device.close(&gpu).await
-    }
-}
-
-/// Hours and minutes, or what is less.
-fn length(time: Duration) -> String {
-    let seconds = time.as_secs();
-    match seconds {
-        0..60 => format!("{seconds} s"),
-        60..3600 => format!("{} min", seconds.div_ceil(60)),
-        _ => format!("{} h {} min", seconds / 3600, seconds % 3600 / 60),
     }
 }

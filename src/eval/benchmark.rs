@@ -10,6 +10,9 @@ use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::future::Future;
 
+/// Name of the figure.
+pub const FRECHET: &str = "Fréchet distance to real pictures";
+
 /// What is measured. Requests come in batches of at most [`batch`](Model::batch), and one result is expected for each.
 pub trait Model {
     /// Draws a picture for each request, of 32 or 64 pixels a side.
@@ -134,7 +137,7 @@ impl Benchmark {
         let others: Vec<_> = prompts.drawings().iter().map(|task| features(&task.real)).collect::<Result<_>>()?;
         let [drawn, real, others] = [drawn, real, &others].map(Statistics::of);
         let others = others?;
-        report.figures.push(("Fréchet distance to real pictures".into(), frechet_distance(&drawn?, &others)?));
+        report.figures.push((FRECHET.into(), frechet_distance(&drawn?, &others)?));
         report.figures.push(("of real pictures to other real ones".into(), frechet_distance(&real?, &others)?));
         Ok(())
     }

@@ -12,7 +12,7 @@ mod report;
 mod tasks;
 mod text_only;
 
-pub use benchmark::{Benchmark, Model};
+pub use benchmark::{Benchmark, FRECHET, Model};
 pub use dream::Dreamer;
 pub use features::{FEATURES, features};
 pub use frechet::{Statistics, frechet_distance};

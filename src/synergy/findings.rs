@@ -5,7 +5,7 @@ use super::cell::Cell;
 use super::statistics::{Estimate, estimate};
 use super::study::Outcome;
 use crate::data::Objective;
-use crate::eval::Report;
+use crate::eval::{FRECHET, Report};
 use crate::image::replace_file;
 use crate::{Error, Result};
 use serde::Serialize;
@@ -18,61 +18,41 @@ pub struct Metric {
     pub name: &'static str,
     /// Whether it is about drawing; the others are about answering.
     pub drawing: bool,
-    /// Percent, or a distance.
-    pub value: fn(&Report) -> Option<f64>,
-    /// Whether less is better.
-    pub distance: bool,
+    /// Table and row of the report that it is the percentage of, several together; none for the Fréchet distance.
+    pub rows: &'static [(&'static str, &'static str)],
 }
+
+const SEVERAL: [(&str, &str); 2] = [("questions over two pictures", "all"), ("questions over three pictures", "all")];
+const EDITS: [(&str, &str); 2] =
+    [("edits in context", "one object after it"), ("edits in context", "two objects after it")];
 
 /// The columns of the report.
 pub const METRICS: [Metric; 8] = [
-    Metric { name: "single-image questions", drawing: false, value: single, distance: false },
-    Metric { name: "multi-image questions", drawing: false, value: several, distance: false },
-    Metric { name: "prompts, one object", drawing: true, value: one_object, distance: false },
-    Metric { name: "prompts, two objects", drawing: true, value: two_objects, distance: false },
-    Metric { name: "Fréchet distance", drawing: true, value: frechet, distance: true },
-    Metric { name: "in-context edits", drawing: true, value: edits, distance: false },
-    Metric { name: "subject identity", drawing: true, value: subjects, distance: false },
-    Metric { name: "compositions", drawing: true, value: compositions, distance: false },
+    Metric { name: "single-image questions", drawing: false, rows: &[("questions about one picture", "all")] },
+    Metric { name: "multi-image questions", drawing: false, rows: &SEVERAL },
+    Metric { name: "prompts, one object", drawing: true, rows: &[("pictures from prompts", "one object")] },
+    Metric { name: "prompts, two objects", drawing: true, rows: &[("pictures from prompts", "two objects")] },
+    Metric { name: "Fréchet distance", drawing: true, rows: &[] },
+    Metric { name: "in-context edits", drawing: true, rows: &EDITS },
+    Metric { name: "subject identity", drawing: true, rows: &[("subjects", "identity")] },
+    Metric { name: "compositions", drawing: true, rows: &[("compositions", "two pictures in one")] },
 ];
 
-fn single(report: &Report) -> Option<f64> {
-    share(report, &[("questions about one picture", "all")])
-}
+impl Metric {
+    /// Whether less is better.
+    pub fn is_distance(&self) -> bool {
+        self.rows.is_empty()
+    }
 
-fn several(report: &Report) -> Option<f64> {
-    share(report, &[("questions over two pictures", "all"), ("questions over three pictures", "all")])
-}
-
-fn one_object(report: &Report) -> Option<f64> {
-    share(report, &[("pictures from prompts", "one object")])
-}
-
-fn two_objects(report: &Report) -> Option<f64> {
-    share(report, &[("pictures from prompts", "two objects")])
-}
-
-fn frechet(report: &Report) -> Option<f64> {
-    report.figures.iter().find(|(name, _)| name == "Fréchet distance to real pictures").map(|(_, value)| *value)
-}
-
-fn edits(report: &Report) -> Option<f64> {
-    share(report, &[("edits in context", "one object after it"), ("edits in context", "two objects after it")])
-}
-
-fn subjects(report: &Report) -> Option<f64> {
-    share(report, &[("subjects", "identity")])
-}
-
-fn compositions(report: &Report) -> Option<f64> {
-    share(report, &[("compositions", "two pictures in one")])
-}
-
-/// Percent right of several rows together.
-fn share(report: &Report, rows: &[(&str, &str)]) -> Option<f64> {
-    let tallies = rows.iter().filter_map(|(table, row)| report.row(table, row));
-    let (right, asked) = tallies.fold((0, 0), |(right, asked), tally| (right + tally.right, asked + tally.asked));
-    (asked > 0).then(|| 100.0 * right as f64 / asked as f64)
+    /// Percent, or the distance; none where nothing of it was asked.
+    fn value(&self, report: &Report) -> Option<f64> {
+        if self.is_distance() {
+            return report.figures.iter().find(|(name, _)| name == FRECHET).map(|(_, value)| *value);
+        }
+        let tallies = self.rows.iter().filter_map(|(table, row)| report.row(table, row));
+        let (right, asked) = tallies.fold((0, 0), |(right, asked), tally| (right + tally.right, asked + tally.asked));
+        (asked > 0).then(|| 100.0 * right as f64 / asked as f64)
+    }
 }
 
 /// A row of the table.
@@ -125,7 +105,7 @@ impl Findings {
             name,
             values: METRICS
                 .iter()
-                .map(|metric| estimate(&reports.iter().filter_map(|report| (metric.value)(report)).collect::<Vec<_>>()))
+                .map(|metric| estimate(&reports.iter().filter_map(|report| metric.value(report)).collect::<Vec<_>>()))
                 .collect(),
         };
         for cell in Cell::all() {
@@ -156,12 +136,12 @@ impl Findings {
             "# Does creating help understanding?\n\n{seeds} seed{}, {} cells; each {steps} steps of {batch} records after \
              {prepare} of preparation, {tasks} tasks of each kind (five times as many questions about one picture), pictures \
              in {denoising} steps. Held-out compositions throughout. Percent right, means over seeds ± half of the 95 % interval \
-             (Student's t over seeds; none for one seed); the Fréchet distance is better when small.\n\n",
+             (Student's t over seeds, which differ in weights, order and noise, not in tasks; none for one seed); the Fréchet distance is better when small.\n\n",
             if seeds == 1 { "" } else { "s" },
             self.outcomes.len(),
         );
         let _ = self.table(&mut text); // writing to a String cannot fail
-        text += "\n## Joint learning against each half\n\nPaired by seed: the same initial weights, the same records in the same order.\n\n";
+        text += "\n## Joint learning against each half\n\nPaired by seed: the same initial weights, the same records in the same order; of pairs of picture and caption joint learning reads half and draws half, each half of it all.\n\n";
         self.differences.iter().for_each(|difference| text += &format!("- {difference}\n"));
         if self.differences.is_empty() {
             text += "- No pair of cells is complete yet.\n";
@@ -175,7 +155,7 @@ impl Findings {
         writeln!(text, "|---|{}", "---:|".repeat(METRICS.len()))?;
         for row in &self.rows {
             let cells = row.values.iter().zip(&METRICS).map(|(value, metric)| match value {
-                Some(value) => value.to_text(metric.distance),
+                Some(value) => value.to_text(metric.is_distance()),
                 None => "–".into(),
             });
             writeln!(text, "| {} | {} |", row.name, cells.collect::<Vec<_>>().join(" | "))?;
@@ -189,7 +169,7 @@ fn difference(outcomes: &[Outcome], metric: &Metric, interleaved: bool) -> Optio
     let of = |objective, seed| {
         let cell = Cell { objective, interleaved };
         let outcome = outcomes.iter().find(|outcome| outcome.seed == seed && outcome.cell == cell)?;
-        (metric.value)(&outcome.report)
+        metric.value(&outcome.report)
     };
     let seeds: std::collections::BTreeSet<u64> = outcomes.iter().map(|outcome| outcome.seed).collect();
     let pairs: Vec<(f64, f64)> =
@@ -197,7 +177,7 @@ fn difference(outcomes: &[Outcome], metric: &Metric, interleaved: bool) -> Optio
     let mean = |part: fn(&(f64, f64)) -> f64| pairs.iter().map(part).sum::<f64>() / pairs.len() as f64;
     let difference = estimate(&pairs.iter().map(|(joint, alone)| joint - alone).collect::<Vec<_>>())?;
     let (joint, alone) = (mean(|pair| pair.0), mean(|pair| pair.1));
-    Some(Difference { metric: metric.name, interleaved, joint, alone, difference, distance: metric.distance })
+    Some(Difference { metric: metric.name, interleaved, joint, alone, difference, distance: metric.is_distance() })
 }
 
 impl Estimate {

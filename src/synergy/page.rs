@@ -1,10 +1,10 @@
 //! Pictures and answers side by side, of seed 0. What is shown is chosen by a rule: the first tasks of each kind.
 
 use super::cell::Cell;
-use super::study::{Study, write_pictures};
+use super::study::Study;
 use super::{Findings, METRICS};
 use crate::eval::{AnswerTask, Benchmark, DrawTask, Recorded, Request};
-use crate::image::{RgbImage, base64, encode_png, replace_file};
+use crate::image::{base64, encode_png, replace_file, write_png};
 use crate::interleaved::escaped;
 use crate::train::run::{Curve, plot_curves, read_log};
 use crate::{Error, Result};
@@ -46,9 +46,12 @@ fn questions(benchmark: &Benchmark) -> Vec<(String, usize, AnswerTask)> {
 /// Keeps what a cell drew and answered.
 pub(super) fn keep<M>(run: &Path, benchmark: &Benchmark, pupil: &Recorded<M>) -> Result<()> {
     let folder = run.join(FOLDER);
-    let pictures: Vec<(String, &RgbImage)> =
-        drawings(benchmark).into_iter().filter_map(|(name, at, _)| Some((name, pupil.drawn.get(at)?))).collect();
-    write_pictures(&folder, &pictures)?;
+    std::fs::create_dir_all(&folder).map_err(|e| Error::file(&folder, e))?;
+    for (name, at, _) in drawings(benchmark) {
+        if let Some(picture) = pupil.drawn.get(at) {
+            write_png(folder.join(format!("{name}.png")), picture, &[])?;
+        }
+    }
     let answers: BTreeMap<String, &String> =
         questions(benchmark).into_iter().filter_map(|(name, at, _)| Some((name, pupil.answers.get(at)?))).collect();
     let json = serde_json::to_vec_pretty(&answers).map_err(|e| Error::format(ANSWERS, e))?;
@@ -84,7 +87,7 @@ fn table(page: &mut String, findings: &Findings) {
     heads(page, std::iter::once(String::new()).chain(METRICS.map(|metric| metric.name.to_string())));
     for row in &findings.rows {
         let values = row.values.iter().zip(&METRICS).map(|(value, metric)| match value {
-            Some(value) => value.to_text(metric.distance),
+            Some(value) => value.to_text(metric.is_distance()),
             None => "–".into(),
         });
         line(page, std::iter::once(row.name.clone()).chain(values));

@@ -8,7 +8,7 @@ use crate::data::Objective;
 use crate::diffusion::pipeline::DrawOptions;
 use crate::eval::{Benchmark, Dreamer, Recorded, Report, TextOnly};
 use crate::gpu::Gpu;
-use crate::image::{replace_file, write_png};
+use crate::image::replace_file;
 use crate::models::answer::AnswerOptions;
 use crate::models::dreamllm::{DreamLlm, LoadOptions};
 use crate::models::preflight::resolution;
@@ -64,8 +64,9 @@ pub enum Event<'a> {
     Done(&'a str, u64, Duration),
 }
 
-/// Whether a study's folder is one of the same settings.
+/// What a folder is a study of.
 const STUDY: &str = "study.json";
+/// What a finished cell leaves.
 const RESULT: &str = "result.json";
 /// Tokens of an answer of one word.
 const TOKENS: usize = 8;
@@ -208,22 +209,13 @@ impl Study {
     }
 
     fn dreamer<'a>(&self, model: &'a DreamLlm, folder: &CheckpointFolder) -> Result<Dreamer<'a>> {
-        let (side, drawing) = (resolution(folder), &folder.drawing);
-        let (sampler, sampler_options) = drawing.sampler()?;
-        let drawing = DrawOptions {
-            steps: self.budget.denoising,
-            cfg_scale: drawing.cfg_scale,
-            sampler,
-            sampler_options,
-            width: side,
-            height: side,
-            batch: BATCH,
-            ..DrawOptions::default()
-        };
+        let side = resolution(folder);
+        let (width, height, steps, batch) = (side, side, self.budget.denoising, BATCH);
+        let drawing = DrawOptions { width, height, steps, batch, ..folder.drawing.options()? };
         Ok(Dreamer { model, drawing, answering: AnswerOptions { max_tokens: TOKENS, ..AnswerOptions::default() } })
     }
 
-    /// How long a cell that learns everything takes, from a few steps and tasks of one. Preparation counts as a sixth of its seed's cells.
+    /// How long a cell that learns everything takes, from a few steps and tasks of one. All cells of a seed share its preparation.
     async fn estimate(&self, gpu: &Gpu, seen: &mut impl FnMut(Event<'_>) -> Result<()>) -> Result<Duration> {
         let trial = self.out.join(".trial");
         let _ = std::fs::remove_dir_all(&trial); // of a study that was stopped here
@@ -243,16 +235,12 @@ impl Study {
             last = now;
             seen(event)
         };
-        let mut outcome = study.cell(gpu, 0, cell, &mut timed).await;
-        let model = outcome.as_mut().map(|_| study.folder(0, cell).join("final"));
-        let asking = match model {
-            Ok(model) => self.time_of_asking(gpu, &model).await,
-            Err(_) => Ok(Duration::ZERO),
-        };
-        let removed = std::fs::remove_dir_all(&trial).map_err(|e| Error::file(&trial, e));
-        outcome.and(removed)?;
+        study.cell(gpu, 0, cell, &mut timed).await?;
+        let asking = self.time_of_asking(gpu, &study.folder(0, cell).join("final")).await?;
+        std::fs::remove_dir_all(&trial).map_err(|e| Error::file(&trial, e))?;
         let [prepare, train] = times.map(|time| time / TIMED as u32);
-        Ok(prepare * self.budget.prepare as u32 / 6 + train * self.budget.steps as u32 + asking?)
+        let cells = Cell::all().len() as f64;
+        Ok(prepare.mul_f64(self.budget.prepare as f64 / cells) + train.mul_f64(self.budget.steps as f64) + asking)
     }
 
     /// A batch of pictures and a few answers, as a part of all.
@@ -329,10 +317,4 @@ impl Pace {
     fn left(&self) -> Duration {
         self.of_a_cell * self.cells as u32
     }
-}
-
-/// Pictures are written as what they are named by.
-pub(super) fn write_pictures(folder: &Path, pictures: &[(String, &crate::image::RgbImage)]) -> Result<()> {
-    std::fs::create_dir_all(folder).map_err(|e| Error::file(folder, e))?;
-    pictures.iter().try_for_each(|(name, picture)| write_png(folder.join(format!("{name}.png")), picture, &[]))
 }

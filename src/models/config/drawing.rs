@@ -2,7 +2,8 @@
 //! steps of DDPM and a guidance of 7.5.
 
 use super::Config;
-use crate::diffusion::{SamplerKind, SamplerOptions};
+use crate::diffusion::SamplerKind;
+use crate::diffusion::pipeline::DrawOptions;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
@@ -47,8 +48,11 @@ impl DrawingConfig {
         if path.is_file() { DrawingConfig::open(&path) } else { Ok(DrawingConfig::default()) }
     }
 
-    /// The sampler with what its name says of it.
-    pub fn sampler(&self) -> Result<(SamplerKind, SamplerOptions)> {
-        SamplerKind::with_options(&self.sampler).map_err(|e| Error::format(Self::FILE, e))
+    /// Options with these, and the official ones for the rest.
+    pub fn options(&self) -> Result<DrawOptions> {
+        let named = SamplerKind::with_options(&self.sampler).map_err(|e| Error::format(Self::FILE, e))?;
+        let (sampler, sampler_options) = named;
+        let (steps, cfg_scale) = (self.steps, self.cfg_scale);
+        Ok(DrawOptions { steps, cfg_scale, sampler, sampler_options, ..DrawOptions::default() })
     }
 }

@@ -4,7 +4,8 @@
 //! | task | learns | from |
 //! |---|---|---|
 //! | `autoencoder` | VAE | pictures: [`AutoencoderObjective`] |
-//! | `denoiser` | UNet and [`SceneEncoder`] | pictures and what they show: the diffusion loss |
+//! | `decoder` | the VAE's decoder alone | the same, of latents that stay what they are |
+//! | `denoiser` | UNet and, unless it is given, [`SceneEncoder`] | pictures and what they show: the diffusion loss |
 //! | `image_encoder` | CLIP vision tower | pictures and what is where in them: [`PatchHeads`] |
 //! | `imitation` | decoder, queries, condition projector | captions: squared error to the [`SceneEncoder`]'s vectors |
 //!

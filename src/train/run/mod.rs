@@ -19,7 +19,7 @@ pub use folder::RunFolder;
 pub(super) use learned::Learned;
 pub use log::{Line, Log, read as read_log};
 pub use plot::{Curve, plot, plot_curves};
-pub use progress::Progress;
+pub use progress::{Progress, length_of};
 pub use saved::save_tensors;
 
 use super::{Ema, GradientSum, Optimiser, Ranks, RateSchedule};

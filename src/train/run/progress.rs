@@ -68,11 +68,13 @@ impl fmt::Display for Progress {
         }
         let gibibytes = self.memory as f64 / (1u64 << 30) as f64;
         write!(f, "  {:.3} samples/s  {:.0} tokens/s", self.samples_per_second, self.tokens_per_second)?;
-        write!(f, "  {gibibytes:.2} GiB  {} left", time(self.left.as_secs()))
+        write!(f, "  {gibibytes:.2} GiB  {} left", length_of(self.left))
     }
 }
 
-fn time(seconds: u64) -> String {
+/// How long something takes, in the two largest units.
+pub fn length_of(time: Duration) -> String {
+    let seconds = time.as_secs();
     let (hours, minutes) = (seconds / 3600, seconds / 60 % 60);
     match seconds {
         ..60 => format!("{seconds} s"),
@@ -84,9 +86,11 @@ fn time(seconds: u64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::*;
+
     #[test]
     fn times_are_short() {
-        let texts = [59, 61, 7380, 200_000].map(super::time);
+        let texts = [59, 61, 7380, 200_000].map(|seconds| length_of(Duration::from_secs(seconds)));
         assert_eq!(texts, ["59 s", "1 min 1 s", "2 h 3 min", "2 d 7 h"]);
     }
 }
