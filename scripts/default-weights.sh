@@ -1,22 +1,22 @@
 #!/usr/bin/env bash
 # Trains the default model from nothing: the runs of configs/shapes/ in their order, each from where it was stopped. The result
 # is written to runs/shapes/weights, in f16, as weights/ has it. DREAMLLM says which program to use, such as a copy that builds do not
-# replace. On two cores this takes about three hours.
+# replace. On two cores this takes about six hours.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 program=${DREAMLLM:-target/release/dreamllm}
 if [ ! -d runs/shapes/0-untrained ]; then
     "$program" init configs/shapes/model -o runs/shapes/0-untrained
 fi
-for config in configs/shapes/[1-9]-*.toml; do
+for config in configs/shapes/[0-9][0-9]-*.toml; do
     run=runs/shapes/$(basename "$config" .toml)
     if [ ! -d "$run/final" ]; then
         "$program" train --config "$config" --resume
     fi
 done
 if [ ! -d runs/shapes/weights ]; then
-    "$program" convert runs/shapes/9-decoder/final runs/shapes/weights --weights f16
-    cp runs/shapes/2-denoiser/final/scene_encoder.safetensors runs/shapes/weights/
+    "$program" convert runs/shapes/13-stage3/final runs/shapes/weights --weights f16
+    cp runs/shapes/02-denoiser/final/scene_encoder.safetensors runs/shapes/weights/
 fi
 "$program" eval -m runs/shapes/weights --count 100 --out runs/shapes/eval.json
 scripts/training-manifest.py runs/shapes > runs/shapes/training.json

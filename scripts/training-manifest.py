@@ -5,7 +5,7 @@ import hashlib, json, pathlib, subprocess, sys
 
 root = pathlib.Path(sys.argv[1])
 runs = []
-for log in sorted(root.glob("[1-9]-*/log.jsonl")):
+for log in sorted(root.glob("[0-9][0-9]-*/log.jsonl")):
     lines = [json.loads(line) for line in log.read_text().splitlines()]
     config = pathlib.Path("configs/shapes") / f"{log.parent.name}.toml"
     mean = lambda part: round(sum(line["loss"] for line in part) / len(part), 5)

@@ -7,16 +7,20 @@ use dreamllm::weights::CheckpointFolder;
 use std::path::Path;
 use std::process::Command;
 
-const RUNS: [&str; 9] = [
-    "1-autoencoder",
-    "2-denoiser",
-    "3-image-encoder",
-    "4-imitation",
-    "5-stage1",
-    "6-stage2",
-    "7-stage3",
-    "8-denoiser",
-    "9-decoder",
+const RUNS: [&str; 13] = [
+    "01-autoencoder",
+    "02-denoiser",
+    "03-image-encoder",
+    "04-imitation",
+    "05-image-encoder",
+    "06-imitation",
+    "07-denoiser",
+    "08-denoiser",
+    "09-decoder",
+    "10-decoder",
+    "11-stage1",
+    "12-stage2",
+    "13-stage3",
 ];
 
 fn dreamllm(arguments: &[&str]) -> String {
@@ -59,11 +63,11 @@ fn every_step_of_the_default_model_goes_on_from_the_one_before() {
         let of = |name: &str| folder.diffusion.require(name).unwrap().to_f32().unwrap();
         [of("vae.encoder.conv_in.weight"), of("vae.quant_conv.weight"), of("vae.decoder.conv_in.weight")]
     };
-    let ([encoder, quant, decoder], after) = (encoded("7-stage3"), encoded("9-decoder"));
+    let ([encoder, quant, decoder], after) = (encoded("08-denoiser"), encoded("09-decoder"));
     assert!(after[0] == encoder && after[1] == quant && after[2] != decoder);
     // A finished run has nothing left to do, and the last folder draws and answers, a little at least.
-    dreamllm(&["train", "--config", &at("9-decoder.toml"), "--resume"]);
-    let model = at("9-decoder/final");
+    dreamllm(&["train", "--config", &at("13-stage3.toml"), "--resume"]);
+    let model = at("13-stage3/final");
     let report = dreamllm(&["eval", "-m", &model, "--count", "2", "--steps", "2", "--batch", "5", "--json"]);
     let report: serde_json::Value = serde_json::from_str(&report).unwrap();
     let tables = report["report"]["tables"].as_array().unwrap();
@@ -76,6 +80,6 @@ fn every_step_of_the_default_model_goes_on_from_the_one_before() {
     assert_eq!(asked("questions over two pictures", "all"), 5);
     assert_eq!(asked("compositions", "two pictures in one"), 2);
     // How it is best drawn came along from the configs.
-    let drawing = folder.path().join("9-decoder/final/drawing_config.json");
+    let drawing = folder.path().join("13-stage3/final/drawing_config.json");
     assert_eq!(std::fs::read(drawing).unwrap(), std::fs::read(format!("{configs}/drawing_config.json")).unwrap());
 }

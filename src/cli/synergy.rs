@@ -24,6 +24,9 @@ pub(super) struct SynergyArguments {
     /// Seeds: each has six models, trained for creation, comprehension and both, with documents and without.
     #[arg(long, default_value_t = 3, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1000))]
     seeds: u64,
+    /// The first of them: machines may take some seeds each, with the same other options, and put their seed-N folders together.
+    #[arg(long, default_value_t = 0, value_name = "N", value_parser = clap::value_parser!(u64).range(0..=1_000_000))]
+    first_seed: u64,
     /// smoke: minutes, to see that it works; laptop: a night; full: as much as the default model had, and more.
     #[arg(long, default_value = "laptop", value_name = "NAME")]
     budget: Budget,
@@ -51,7 +54,7 @@ impl SynergyArguments {
             tasks: self.tasks.unwrap_or(tasks),
             ..self.budget.clone()
         };
-        let study = Study { model, out: self.out.clone(), seeds: self.seeds, budget };
+        let study = Study { model, out: self.out.clone(), seeds: self.seeds, first_seed: self.first_seed, budget };
         device::make_folder(&study.out)?;
         let gpu = device.open(output).await?;
         let mut lines = progress::Lines::new(output, 0);

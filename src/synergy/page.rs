@@ -1,4 +1,4 @@
-//! Pictures and answers side by side, of seed 0. What is shown is chosen by a rule: the first tasks of each kind.
+//! Pictures and answers side by side, of the first seed. What is shown is chosen by a rule: the first tasks of each kind.
 
 use super::cell::Cell;
 use super::study::Study;
@@ -132,9 +132,9 @@ fn pictures(page: &mut String, study: &Study, benchmark: &Benchmark) -> Result<(
     heads(page, ["asked".to_string(), "right".to_string()].into_iter().chain(columns));
     for (name, _, task) in drawings(benchmark) {
         let mut row = vec![asked(&task.request)?, image(&encode_png(&task.real, &[])?)];
-        row.extend(cells.iter().map(|cell| drawn(&study.folder(0, *cell), &name)));
+        row.extend(cells.iter().map(|cell| drawn(&study.folder(study.first_seed, *cell), &name)));
         let creation = Cell { objective: crate::data::Objective::Creation, interleaved: false };
-        row.push(drawn(&study.folder(0, creation).join("text-only"), &name));
+        row.push(drawn(&study.folder(study.first_seed, creation).join("text-only"), &name));
         line(page, row);
     }
     page.push_str("</table>\n");
@@ -144,7 +144,7 @@ fn pictures(page: &mut String, study: &Study, benchmark: &Benchmark) -> Result<(
 fn answers(page: &mut String, study: &Study, benchmark: &Benchmark) -> Result<()> {
     let cells: Vec<Cell> = Cell::all().into_iter().filter(|cell| cell.answers()).collect();
     let said = |cell: &Cell| -> BTreeMap<String, String> {
-        let file = study.folder(0, *cell).join(FOLDER).join(ANSWERS);
+        let file = study.folder(study.first_seed, *cell).join(FOLDER).join(ANSWERS);
         std::fs::read(file).ok().and_then(|json| serde_json::from_slice(&json).ok()).unwrap_or_default()
     };
     let said: Vec<_> = cells.iter().map(said).collect();
@@ -158,13 +158,13 @@ fn answers(page: &mut String, study: &Study, benchmark: &Benchmark) -> Result<()
     Ok(())
 }
 
-/// The losses of seed 0, all cells in one picture.
+/// The losses of the first seed, all cells in one picture.
 fn curves(study: &Study) -> Result<()> {
     let mut panels = Vec::new();
     for loss in ["language", "diffusion"] {
         let mut curves = Vec::new();
         for cell in Cell::all() {
-            let log = study.folder(0, cell).join("log.jsonl");
+            let log = study.folder(study.first_seed, cell).join("log.jsonl");
             let lines = if log.is_file() { read_log(&log)? } else { Vec::new() };
             let points =
                 lines.iter().filter_map(|line| Some((line.step as f64, f64::from(line.losses.get(loss).copied()??))));

@@ -29,8 +29,11 @@ pub struct Study {
     pub model: PathBuf,
     /// The folder of the report; a study that is there is continued.
     pub out: PathBuf,
-    /// Seeds 0, 1, ….
+    /// How many seeds, and the first of them. Machines that took some seeds each put their folders `seed-N` together; a study of
+    /// all seeds then finds them done.
     pub seeds: u64,
+    /// The first one.
+    pub first_seed: u64,
     /// Steps and tasks of every cell.
     pub budget: Budget,
 }
@@ -79,8 +82,9 @@ impl Study {
     /// Does what is not done yet, and writes `report.md`, `report.json`, `curves.png` and `index.html`.
     pub async fn run(&self, gpu: &Gpu, mut seen: impl FnMut(Event<'_>) -> Result<()>) -> Result<Findings> {
         self.claim()?;
-        let mut open: Vec<(u64, Cell)> =
-            (0..self.seeds).flat_map(|seed| Cell::all().into_iter().map(move |cell| (seed, cell))).collect();
+        let mut open: Vec<(u64, Cell)> = (self.first_seed..self.first_seed + self.seeds)
+            .flat_map(|seed| Cell::all().into_iter().map(move |cell| (seed, cell)))
+            .collect();
         let mut outcomes = Vec::new();
         for (seed, cell) in std::mem::take(&mut open) {
             match self.outcome(seed, cell)? {

@@ -105,7 +105,7 @@ impl Objective {
         let diffusion = match (&inputs.dreams, draws) {
             (None, _) => zeros(&model.gpu, [1])?,
             (Some(pixels), Some(draws)) => {
-                let condition = self.condition(model, inputs, &hidden, draws)?;
+                let condition = self.condition(model, inputs, &hidden, &draws.dropped)?;
                 diffusion_loss(model.diffusion()?, pixels, &condition, draws, &self.schedule, &self.options)?
             }
             (Some(_), None) => return Err(Error::Input("training: pictures are to be drawn, but no noise was".into())),
@@ -114,6 +114,18 @@ impl Objective {
         let [words, pictures] = shares;
         let sum = weighted(&language, of_language * words)?.add(&weighted(&diffusion, of_diffusion * pictures)?)?;
         Ok(Losses { sum, language: language.detach(), diffusion: diffusion.detach() })
+    }
+
+    /// L_lm, and what the UNet would attend to for every picture to be drawn, `[N, Q, E]`.
+    pub(super) fn language_and_conditions(
+        &self,
+        model: &DreamLlm,
+        inputs: &Inputs,
+    ) -> Result<(Tensor, Option<Tensor>)> {
+        let hidden = self.hidden(model, inputs)?;
+        let language = language_loss(model, inputs, &hidden)?;
+        let conditions = inputs.dreams.as_ref().map(|_| self.condition(model, inputs, &hidden, &[]));
+        Ok((language, conditions.transpose()?))
     }
 
     /// Next-token scores of the whole batch, `[B, T, V]`. The loss computes only those that it needs.
@@ -145,14 +157,14 @@ impl Objective {
     }
 
     /// What the UNet attends to for every picture to be drawn, `[N, Q, E]`.
-    fn condition(&self, model: &DreamLlm, inputs: &Inputs, hidden: &Tensor, draws: &Draws) -> Result<Tensor> {
+    fn condition(&self, model: &DreamLlm, inputs: &Inputs, hidden: &Tensor, dropped: &[bool]) -> Result<Tensor> {
         let ([q, c], n) = (model.dream_queries.dims("dream queries", "Q C")?, inputs.dream_places.len());
         let [b, t, _] = hidden.dims("training hidden states", "B T C")?;
         let places: Vec<u32> = inputs.dream_places.iter().flat_map(|&at| (at..at + q).map(|at| at as u32)).collect();
         let places = Tensor::from_u32(&model.gpu, &places, [n * q])?;
         let mut states = gather_rows(&hidden.reshape([b * t, c])?, &places)?;
-        if self.options.drop_prob.is_some() && draws.dropped.contains(&true) {
-            states = self.without_condition(model, &states, &draws.dropped)?;
+        if self.options.drop_prob.is_some() && dropped.contains(&true) {
+            states = self.without_condition(model, &states, dropped)?;
         }
         let condition = model.diffusion()?.projector.forward(&states.reshape([n, q, c])?)?;
         Ok(passing(condition, self.trained.condition_projector))

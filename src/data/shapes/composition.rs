@@ -1,6 +1,6 @@
 //! A picture made of two others.
 
-use super::demand::ObjectDemand;
+use super::demand::{Demand, ObjectDemand};
 use super::dice::Dice;
 use super::heldout::Split;
 use super::scene::{Relation, Scene};
@@ -13,6 +13,8 @@ pub struct Composition {
     pub scenes: [Scene; 3],
     /// What is said before each.
     pub texts: [String; 3],
+    /// What that says of the first two, where it says something.
+    pub told: [Option<Demand>; 2],
 }
 
 impl World {
@@ -34,20 +36,23 @@ impl World {
             }
             let Some(relation) = last.relation(0, 1) else { continue };
             last.ground = second.ground;
-            let texts = [opening(&first, "first", dice), opening(&second, "second", dice), join(relation, dice)];
-            return Composition { scenes: [first, second, last], texts };
+            let [(one, of_first), (two, of_second)] =
+                [opening(&first, "first", dice), opening(&second, "second", dice)];
+            let texts = [one, two, join(relation, dice)];
+            return Composition { scenes: [first, second, last], texts, told: [of_first, of_second] };
         }
     }
 }
 
-fn opening(scene: &Scene, number: &str, dice: &mut Dice) -> String {
+fn opening(scene: &Scene, number: &str, dice: &mut Dice) -> (String, Option<Demand>) {
     match dice.below(3) {
-        0 => format!("the {number} picture"),
-        1 => format!("this is the {number} picture"),
+        0 => (format!("the {number} picture"), None),
+        1 => (format!("this is the {number} picture"), None),
         // Its shape is no secret, but its colour and size are.
         _ => {
             let said = ObjectDemand { shape: Some(scene.objects[0].shape), ..ObjectDemand::default() };
-            format!("the {number} picture shows {}", said.words("a"))
+            let demand = Demand { objects: vec![said], ..Demand::default() };
+            (format!("the {number} picture shows {}", said.words("a")), Some(demand))
         }
     }
 }
@@ -69,7 +74,7 @@ mod tests {
         for split in [Split::Train, Split::Heldout] {
             let world = World { split, ..World::default() };
             for index in 0..300 {
-                let Composition { scenes, texts } = world.composition(&mut Dice::new(2, 7, index));
+                let Composition { scenes, texts, .. } = world.composition(&mut Dice::new(2, 7, index));
                 let look = |scene: &Scene, n: usize| {
                     let object = scene.objects[n];
                     (object.shape, object.color, object.size, object.texture)

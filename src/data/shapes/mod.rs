@@ -38,7 +38,7 @@ pub use heldout::{Split, colors_are_heldout, heldout_page, pair_is_heldout, patt
 pub use judge::{Judgement, Tally, shows_subject, subject_quarters};
 pub use question::{Question, Topic};
 pub use recognise::{ReadObject, Reading, recognise};
-pub use records::Theme;
+pub use records::{Theme, ToldRecord};
 pub use scene::{Color, Ground, Object, Place, Relation, Scene, Shape, Size, Texture};
 pub use slots::{SLOT_VALUES, SLOTS, scene_slots, slots};
 pub use story::Story;

@@ -1,9 +1,11 @@
 //! What the world says and shows as training records, by index.
 
-use super::caption::caption;
+use super::caption::{Caption, caption};
+use super::demand::Demand;
 use super::dice::Dice;
 use super::question::{Question, Topic};
 use super::scene::Scene;
+use super::slots::{SLOTS, scene_slots, slots};
 use super::world::{Stream, World};
 use crate::data::parse::Kind;
 use crate::data::record::{Document, Record, Turn};
@@ -74,54 +76,80 @@ impl Theme {
     }
 }
 
+/// A record with what its pictures are to show.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ToldRecord {
+    /// The record.
+    pub record: Record<RgbImage>,
+    /// What the words and pictures before each picture that may be drawn say of it, in [`slots`].
+    pub told: Vec<[Vec<usize>; SLOTS]>,
+}
+
 impl World {
     /// The `index`-th record of a theme; pictures are drawn. Themes have their own scenes.
     pub fn record(&self, theme: Theme, index: u64) -> Record<RgbImage> {
+        self.told_record(theme, index).record
+    }
+
+    /// The same with what its pictures are to show. Of the first picture of a lesson only what is said right before it counts.
+    pub fn told_record(&self, theme: Theme, index: u64) -> ToldRecord {
         let stream = Stream::Records as u32 * 256 + theme as u32;
         let mut dice = Dice::new(self.seed, stream, index);
         let dice = &mut dice;
         match theme {
             Theme::Captions => {
                 let scene = self.draw(dice);
-                Record::Pair { picture: scene.render(), text: caption(&scene, dice).text }
+                let Caption { text, demand } = caption(&scene, dice);
+                let record = Record::Pair { picture: scene.render(), text };
+                ToldRecord { record, told: vec![slots(Some(&demand), &[])] }
             }
-            Theme::Questions => self.questions(dice),
+            Theme::Questions => ToldRecord { record: self.questions(dice), told: vec![] },
             Theme::Comparisons => {
                 let (count, topic) = (2 + usize::from(dice.chance(0.3)), dice.pick(Topic::SEVERAL));
                 let (scenes, question) = self.question_over(count, topic, dice);
                 let asked = Turn { text: "<image>".repeat(count) + &question.text, pictures: draw(&scenes) };
-                Record::Conversation(vec![asked, said(question.answer)])
+                ToldRecord { record: Record::Conversation(vec![asked, said(question.answer)]), told: vec![] }
             }
             Theme::Instructions => self.instruction(dice),
             Theme::Edits => {
-                let (mut texts, scenes) = self.steps(1 + dice.weighted(&[0.6, 0.3, 0.1]), dice);
+                let (mut texts, scenes, told) = self.steps(1 + dice.weighted(&[0.6, 0.3, 0.1]), dice);
                 let given = dice.chance(0.5);
                 if given && dice.chance(0.5) {
                     texts[0].clear(); // a picture needs no words
                 }
-                document(None, texts, &scenes, usize::from(given))
+                document(None, texts, &scenes, told, usize::from(given))
             }
             Theme::Stories => {
                 let story = self.story(2 + usize::from(dice.chance(0.4)), dice);
-                document(None, story.texts, &story.scenes, usize::from(dice.chance(0.5)))
+                let told = story.told.iter().map(|demand| match demand {
+                    None => slots(None, &[]),
+                    Some(demand) => slots(Some(demand), &[story.scenes[0].objects[0].pattern]),
+                });
+                let told = told.collect();
+                document(None, story.texts, &story.scenes, told, usize::from(dice.chance(0.5)))
             }
             Theme::Compositions => {
                 let composition = self.composition(dice);
-                document(None, composition.texts.to_vec(), &composition.scenes, 2 * usize::from(dice.chance(0.5)))
+                let [first, second] = composition.told.map(|demand| slots(demand.as_ref(), &[]));
+                let told = vec![first, second, scene_slots(&composition.scenes[2])];
+                document(None, composition.texts.to_vec(), &composition.scenes, told, 2 * usize::from(dice.chance(0.5)))
             }
             Theme::Lessons => {
-                let (texts, scenes) = self.steps(1 + dice.weighted(&[0.7, 0.3]), dice);
-                let subject = phrase(&scenes[0], dice);
-                document(Some(format!("show {subject} and make it different")), texts, &scenes, 0)
+                let (texts, scenes, told) = self.steps(1 + dice.weighted(&[0.7, 0.3]), dice);
+                let subject = phrase(&scenes[0], dice).text;
+                document(Some(format!("show {subject} and make it different")), texts, &scenes, told, 0)
             }
         }
     }
 
-    /// A caption and what is changed step by step, with the scenes.
-    fn steps(&self, count: usize, dice: &mut Dice) -> (Vec<String>, Vec<Scene>) {
+    /// A caption and what is changed step by step, with the scenes and what is known of each: of the first what the caption says, of
+    /// those after a picture everything.
+    fn steps(&self, count: usize, dice: &mut Dice) -> (Vec<String>, Vec<Scene>, Vec<[Vec<usize>; SLOTS]>) {
         let (scenes, mut texts) = self.edits(count, dice);
-        texts.insert(0, caption(&scenes[0], dice).text);
-        (texts, scenes)
+        let Caption { text, demand } = caption(&scenes[0], dice);
+        texts.insert(0, text);
+        let told = edited(&demand, &scenes);
+        (texts, scenes, told)
     }
 
     fn questions(&self, dice: &mut Dice) -> Record<RgbImage> {
@@ -143,23 +171,30 @@ impl World {
         Record::Conversation(turns)
     }
 
-    fn instruction(&self, dice: &mut Dice) -> Record<RgbImage> {
+    fn instruction(&self, dice: &mut Dice) -> ToldRecord {
         if dice.chance(0.3) {
             let scene = self.draw(dice);
             let ask = dice.pick(&["what does this picture show?", "what do we see?"]);
             let asked = Turn { text: format!("<image>{ask}"), pictures: vec![scene.render()] };
-            return Record::Conversation(vec![asked, said(&caption(&scene, dice).text)]);
+            let record = Record::Conversation(vec![asked, said(&caption(&scene, dice).text)]);
+            return ToldRecord { record, told: vec![] };
         }
         let (scenes, edits) = self.edits(usize::from(dice.chance(0.6)), dice);
         let draw = dice.pick(&["draw", "show", "paint"]);
         let caption = phrase(&scenes[0], dice);
-        let asked = std::iter::once(format!("{draw} {caption}")).chain(edits);
+        let asked = std::iter::once(format!("{draw} {}", caption.text)).chain(edits);
         let turn = |(text, scene): (String, &Scene)| {
             let shown = Turn { text: "<dream>".into(), pictures: vec![scene.render()] };
             [Turn { text, pictures: vec![] }, shown]
         };
-        Record::Conversation(asked.zip(&scenes).flat_map(turn).collect())
+        let record = Record::Conversation(asked.zip(&scenes).flat_map(turn).collect());
+        ToldRecord { record, told: edited(&caption.demand, &scenes) }
     }
+}
+
+/// What is known of the pictures of an edit, where each is seen after it is drawn.
+fn edited(first: &Demand, scenes: &[Scene]) -> Vec<[Vec<usize>; SLOTS]> {
+    std::iter::once(slots(Some(first), &[])).chain(scenes.iter().skip(1).map(scene_slots)).collect()
 }
 
 fn draw(scenes: &[Scene]) -> Vec<RgbImage> {
@@ -171,17 +206,93 @@ fn said(answer: &str) -> Turn<RgbImage> {
 }
 
 /// A caption that is no sentence: "draw there is a circle" would be none.
-fn phrase(scene: &Scene, dice: &mut Dice) -> String {
+fn phrase(scene: &Scene, dice: &mut Dice) -> Caption {
     loop {
-        let text = caption(scene, dice).text;
-        if text.starts_with('a') {
-            return text;
+        let caption = caption(scene, dice);
+        if caption.text.starts_with('a') {
+            return caption;
         }
     }
 }
 
 /// Each text, then its picture; the first ones may be given, not drawn.
-fn document(instruction: Option<String>, texts: Vec<String>, scenes: &[Scene], given: usize) -> Record<RgbImage> {
+fn document(
+    instruction: Option<String>,
+    texts: Vec<String>,
+    scenes: &[Scene],
+    mut told: Vec<[Vec<usize>; SLOTS]>,
+    given: usize,
+) -> ToldRecord {
     let pictures = scenes.iter().map(Scene::render).enumerate().collect();
-    Record::Document(Document { instruction, texts, pictures, given })
+    told.drain(..given.min(told.len()));
+    ToldRecord { record: Record::Document(Document { instruction, texts, pictures, given }), told }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{ObjectDemand, ReadObject, recognise};
+    use super::*;
+
+    /// Pictures of a record that may be drawn.
+    fn drawn(record: &Record<RgbImage>) -> usize {
+        match record {
+            Record::Pair { .. } | Record::PicturePair { .. } => 1,
+            Record::Document(document) => document.pictures.len() - document.given,
+            Record::Conversation(turns) => turns.iter().filter(|turn| turn.text == "<dream>").count(),
+        }
+    }
+
+    #[test]
+    fn something_is_told_of_every_picture_that_may_be_drawn_and_of_no_other() {
+        let world = World::default();
+        for theme in Theme::ALL {
+            for index in 0..200 {
+                let ToldRecord { record, told } = world.told_record(*theme, index);
+                assert_eq!(drawn(&record), told.len(), "{theme:?} {index}");
+                assert_eq!(record, world.record(*theme, index));
+            }
+        }
+    }
+
+    #[test]
+    fn a_caption_tells_what_it_says_and_a_picture_everything() {
+        let world = World::default();
+        let whole = |demand: &Demand| slots(Some(demand), &[]);
+        for index in 0..200 {
+            let ToldRecord { record, told } = world.told_record(Theme::Captions, index);
+            let Record::Pair { text, .. } = record else { panic!("captions are pairs") };
+            assert_eq!(told, [whole(&Demand::parse(&text).unwrap())], "{text}");
+            // After an edit nothing is left open, and what the picture shows is what is told, as the recogniser reads it.
+            let ToldRecord { record, told } = world.told_record(Theme::Edits, index);
+            let Record::Document(document) = record else { panic!("edits are documents") };
+            let (_, picture) = document.pictures.last().unwrap();
+            let object = |read: &ReadObject| ObjectDemand {
+                shape: Some(read.shape),
+                color: Some(read.color),
+                size: Some(read.size),
+                ..ObjectDemand::default()
+            };
+            let objects = recognise(picture).unwrap().objects.iter().map(object).collect();
+            let shown = whole(&Demand { objects, ..Demand::default() });
+            let looks = |slots: &[Vec<usize>; SLOTS]| {
+                let mut looks = [1, 3, 5].map(|object| slots[object].get(1..4).unwrap_or_default().to_vec());
+                looks.sort();
+                looks
+            };
+            assert_eq!(told.last().map(looks), Some(looks(&shown)), "{:?}", document.texts);
+        }
+    }
+
+    #[test]
+    fn of_a_subject_its_pattern_is_told_after_its_first_picture() {
+        for index in 0..100 {
+            let ToldRecord { record, told } = World::default().told_record(Theme::Stories, index);
+            let Record::Document(document) = record else { panic!("stories are documents") };
+            for (n, slots) in told.iter().enumerate() {
+                let first = document.given == 0 && n == 0;
+                // The number of the slot itself, and four quarters.
+                assert_eq!(slots[2].len(), if first { 1 } else { 5 }, "{:?}", document.texts);
+            }
+        }
+    }
 }

@@ -1,6 +1,6 @@
 //! A subject with a random pattern that has no name: what it looks like can only come from a picture.
 
-use super::demand::at;
+use super::demand::{Demand, ObjectDemand, at};
 use super::dice::Dice;
 use super::heldout::{Split, pattern_is_heldout};
 use super::scene::{Color, Ground, Object, Place, Relation, Scene, Shape, Size, Texture};
@@ -21,6 +21,8 @@ pub struct Story {
     pub scenes: Vec<Scene>,
     /// What each shows.
     pub texts: Vec<String>,
+    /// What the texts, and the subject's first picture, say of each; none of the first, which nothing is known of.
+    pub told: Vec<Option<Demand>>,
 }
 
 impl World {
@@ -33,32 +35,41 @@ impl World {
             true => format!("this is {name}"),
             false => format!("here is {name}"),
         }];
+        let mut told = vec![None];
+        // Its colours are its pattern.
+        let known = ObjectDemand { color: None, ..ObjectDemand::of(&subject) };
         while scenes.len() < pictures {
             let mut scene = self.showing(&subject, dice);
+            let mut demand = Demand { objects: vec![known], ..Demand::default() };
             let text = match dice.below(3) {
                 0 => {
                     scene.ground = dice.pick(Ground::ALL);
                     let place = scene.place(0);
+                    demand.objects[0].place = Some(place);
+                    demand.ground = Some(scene.ground);
                     format!("{name} {} on a {} background", at(place), scene.ground.word())
                 }
-                1 => format!("now {name} is {}", at(scene.place(0))),
+                1 => {
+                    demand.objects[0].place = Some(scene.place(0));
+                    format!("now {name} is {}", at(scene.place(0)))
+                }
                 _ => {
                     let relation = dice.pick(Relation::ALL);
                     scene.objects[0].center = self.beside(relation, dice);
                     let other = self.companion(&scene, relation.inverse(), dice);
                     scene.objects.push(other);
-                    let said = super::ObjectDemand {
-                        shape: Some(other.shape),
-                        color: Some(other.color),
-                        ..super::ObjectDemand::default()
-                    };
+                    let (shape, color) = (Some(other.shape), Some(other.color));
+                    let said = ObjectDemand { shape, color, ..ObjectDemand::default() };
+                    demand.objects.push(said);
+                    demand.relations.push((0, relation, 1));
                     format!("{name} {} {}", relation.word(), said.words("a"))
                 }
             };
             scenes.push(scene);
             texts.push(text);
+            told.push(Some(demand));
         }
-        Story { name, scenes, texts }
+        Story { name, scenes, texts, told }
     }
 
     /// A large object whose quarters have at least two colours.

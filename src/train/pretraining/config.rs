@@ -1,9 +1,10 @@
 //! The TOML file of a pretraining run.
 
-use crate::data::shapes::World;
+use crate::data::shapes::{Theme, World};
 use crate::train::run::{OptimiserConfig, SaveConfig, parse_toml};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// What is learned.
@@ -18,7 +19,7 @@ pub enum Pretraining {
     Denoiser,
     /// Pictures to patch vectors.
     ImageEncoder,
-    /// Captions to condition vectors.
+    /// Captions, and records of pictures with words, to condition vectors.
     Imitation,
 }
 
@@ -56,6 +57,9 @@ pub struct PretrainConfig {
     /// Factors of the autoencoder's loss.
     #[serde(default)]
     pub autoencoder: AutoencoderConfig,
+    /// Records that imitation learns from beside captions, each with its words and its pictures.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub records: Option<RecordsConfig>,
     /// How it is minimised.
     pub optimiser: OptimiserConfig,
     /// Checkpoints.
@@ -64,6 +68,21 @@ pub struct PretrainConfig {
     /// Steps from one look at the model to the next; never if 0.
     #[serde(default)]
     pub show_every: u64,
+}
+
+/// Records of the world as the stages have them: the decoder learns their words, and its queries what each picture shows.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct RecordsConfig {
+    /// Records of a step, which are of one theme.
+    pub batch: usize,
+    /// Most tokens of a record.
+    #[serde(default = "tokens")]
+    pub max_length: usize,
+    /// How often each theme comes, relative to the others.
+    pub themes: BTreeMap<Theme, f32>,
+    /// How much more the squared error of condition vectors weighs than the cross-entropy of words.
+    pub imitation: f32,
 }
 
 /// Factors of the autoencoder's loss.
@@ -88,8 +107,20 @@ fn half() -> f32 {
     0.5
 }
 
+fn tokens() -> usize {
+    256
+}
+
 fn tenth() -> f32 {
     0.1
+}
+
+impl RecordsConfig {
+    fn is_sound(&self) -> bool {
+        let natural = |x: &f32| *x >= 0.0 && x.is_finite();
+        let shares = self.themes.values();
+        self.batch > 0 && natural(&self.imitation) && shares.clone().all(natural) && shares.sum::<f32>() > 0.0
+    }
 }
 
 impl PretrainConfig {
@@ -121,6 +152,12 @@ impl PretrainConfig {
             ("drop", share(self.drop), "is a share, between 0 and 1"),
             ("scene_encoder", !imitates || self.scene_encoder.is_some(), "is what is imitated, and must be given"),
             ("autoencoder", [absolute, divergence, edges].into_iter().all(natural), "has factors of at least 0"),
+            ("records", imitates || self.records.is_none(), "are for imitation"),
+            (
+                "records",
+                self.records.as_ref().is_none_or(RecordsConfig::is_sound),
+                "needs a batch, themes and shares of at least 0",
+            ),
             ("save.every", self.save.every > 0, "must be at least 1"),
             ("save.keep", self.save.keep > 0, "must be at least 1"),
         ];
@@ -139,5 +176,34 @@ impl PretrainConfig {
             free.iter().for_each(|key| drop(all.remove(*key)));
         }
         Ok(all)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<PretrainConfig, String> {
+        let config: PretrainConfig = parse_toml(text)?;
+        config.check().map(|()| config)
+    }
+
+    const IMITATION: &str =
+        "pretrain = 'imitation'\nmodel = 'm'\nout = 'o'\nsteps = 1\nbatch = 1\nscene_encoder = 's'\n";
+    const RATE: &str = "[optimiser]\nrate = 1e-3\n";
+
+    #[test]
+    fn records_are_for_imitation_and_have_themes() {
+        let records = "[records]\nbatch = 2\nimitation = 10.0\n";
+        let with = |head: &str, themes: &str| parse(&format!("{head}{records}themes = {{ {themes} }}\n{RATE}"));
+        let config = with(IMITATION, "questions = 1.0, edits = 0.5").unwrap();
+        assert_eq!(config.records.unwrap().themes[&Theme::Edits], 0.5);
+        assert!(parse(&format!("{IMITATION}{RATE}")).unwrap().records.is_none());
+        let why = |head: &str, themes: &str| with(head, themes).unwrap_err();
+        assert_eq!(why(&IMITATION.replace("imitation", "denoiser"), "edits = 1.0"), "records are for imitation");
+        for none in ["", "edits = 0.0", "edits = -1.0", "edits = nan"] {
+            assert!(why(IMITATION, none).starts_with("records needs"), "{none}");
+        }
+        assert!(why(IMITATION, "poems = 1.0").contains("poems"));
     }
 }

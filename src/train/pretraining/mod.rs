@@ -8,6 +8,7 @@
 //! | `denoiser` | UNet and, unless it is given, [`SceneEncoder`] | pictures and what they show: the diffusion loss |
 //! | `image_encoder` | CLIP vision tower | pictures and what is where in them: [`PatchHeads`] |
 //! | `imitation` | decoder, queries, condition projector | captions: squared error to the [`SceneEncoder`]'s vectors |
+//! | the same with [`RecordsConfig`] | these and the visual projector | the same of pictures in records, and the records' words |
 //!
 //! Each is a [`Task`](super::run::Task) of a [`Run`], from a [`PretrainConfig`]. Batches are made on the spot, by the
 //! number of their first sample alone, so that number is all that a resumption needs.
@@ -23,7 +24,7 @@ mod scene_encoder;
 mod task;
 
 pub use autoencoder::{AutoencoderLosses, AutoencoderObjective, edge_weights};
-pub use config::{PretrainConfig, Pretraining};
+pub use config::{PretrainConfig, Pretraining, RecordsConfig};
 pub use image_encoder::{PatchHeads, PatchLabels};
 pub use scene_encoder::SceneEncoder;
 pub use task::PretrainTask;

@@ -2,7 +2,10 @@
 
 use super::batches::{Scenes, for_autoencoder, for_image_encoder, weights};
 use super::normalise::{Normalised, moments};
-use super::{AutoencoderObjective, PatchHeads, PatchLabels, PretrainConfig, Pretraining, SceneEncoder, imitation};
+use super::{
+    AutoencoderObjective, PatchHeads, PatchLabels, PretrainConfig, Pretraining, RecordsConfig, SceneEncoder, imitation,
+};
+use crate::data::SampleBuilder;
 use crate::data::shapes::{Demand, Split, World, slots};
 use crate::diffusion::NoiseSchedule;
 use crate::gpu::Gpu;
@@ -13,7 +16,7 @@ use crate::random::philox;
 use crate::tensor::Tensor;
 use crate::train::diffusion_loss::diffusion_loss;
 use crate::train::run::{BatchLoss, Learned, Task, began_with};
-use crate::train::{DiffusionOptions, Draws, Trained};
+use crate::train::{DiffusionOptions, Draws, Objective, Trained};
 use crate::weights::{CheckpointFolder, OfficialWriter, WeightFile, WeightSet};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
@@ -30,8 +33,16 @@ pub struct PretrainTask {
     pub(super) heads: PatchHeads,
     pub(super) config: PretrainConfig,
     schedule: NoiseSchedule,
+    /// What records need.
+    learning: Option<Learning>,
     /// Samples taken so far.
     taken: u64,
+}
+
+/// How records become a loss.
+struct Learning {
+    builder: SampleBuilder,
+    objective: Objective,
 }
 
 /// What a loss is made of, by name.
@@ -73,7 +84,9 @@ impl PretrainTask {
         let encoder_width = source.clip_config.hidden_size;
         let heads = PatchHeads::load(&(root().initialised(Some(config.seed)) / "patch_heads"), encoder_width)?;
         let schedule = NoiseSchedule::new(&model.diffusion()?.scheduler)?;
-        Ok(PretrainTask { model, parameters, source, scene_encoder, heads, config: config.clone(), schedule, taken: 0 })
+        let learning = config.records.as_ref().map(|records| Learning::new(&source, &model, records)).transpose()?;
+        let (config, taken) = (config.clone(), 0);
+        Ok(PretrainTask { model, parameters, source, scene_encoder, heads, config, schedule, learning, taken })
     }
 
     /// Scenes of the same world that are never trained on.
@@ -104,7 +117,7 @@ impl PretrainTask {
             Pretraining::Autoencoder | Pretraining::Decoder => self.autoencoder(scenes, seed),
             Pretraining::Denoiser => self.denoiser(scenes, seed).map(|loss| (loss, Vec::new())),
             Pretraining::ImageEncoder => self.image_encoder(scenes).map(|loss| (loss, Vec::new())),
-            Pretraining::Imitation => self.imitation(scenes, seed).map(|loss| (loss, Vec::new())),
+            Pretraining::Imitation => self.imitation(scenes, seed),
         }
     }
 
@@ -143,7 +156,7 @@ impl PretrainTask {
         Ok(labels)
     }
 
-    fn imitation(&self, scenes: &Scenes, seed: u64) -> Result<Tensor> {
+    fn imitation(&self, scenes: &Scenes, seed: u64) -> Result<(Tensor, Parts)> {
         let said = |((text, demand), [a, _]): (&(String, Demand), &[f32; 2])| match *a < self.config.drop {
             true => (None, slots(None, &[])),
             false => (Some(text.clone()), slots(Some(demand), &[])),
@@ -151,7 +164,18 @@ impl PretrainTask {
         let uniform = uniforms(seed, scenes.captions.len());
         let (texts, told): (Vec<_>, Vec<_>) = scenes.captions.iter().zip(&uniform).map(said).unzip();
         let texts: Vec<Option<&str>> = texts.iter().map(Option::as_deref).collect();
-        imitation::loss(&self.model, &texts, &self.scene_encoder.forward(&self.model.gpu, &told)?)
+        let loss = imitation::loss(&self.model, &texts, &self.scene_encoder.forward(&self.model.gpu, &told)?)?;
+        let (Some(config), Some(learning)) = (&self.config.records, &self.learning) else { return Ok((loss, vec![])) };
+        let records = imitation::Records { world: &self.config.world, config, builder: &learning.builder };
+        let first = self.taken / self.config.batch as u64 * config.batch as u64;
+        let uniform = philox::uniforms(seed, 7, 1)[0];
+        let losses = records.losses(&self.model, &self.scene_encoder, &learning.objective, first, uniform)?;
+        let (captions, pictures) = (loss.detach(), losses.imitation.as_ref().map(Tensor::detach));
+        let imitated = losses.imitation.map_or(Ok(loss.clone()), |error| loss.add(&error))?;
+        let sum = losses.language.add(&imitated.scale(config.imitation)?)?;
+        let parts =
+            [("captions", Some(captions)), ("pictures", pictures), ("language", Some(losses.language.detach()))];
+        Ok((sum, parts.to_vec()))
     }
 
     /// Shape of the latents of some pictures.
@@ -160,6 +184,19 @@ impl PretrainTask {
         let side = diffusion.resolution / diffusion.downscale;
         Ok([count, side, side, diffusion.latent_channels])
     }
+}
+
+impl Learning {
+    fn new(source: &CheckpointFolder, model: &DreamLlm, records: &RecordsConfig) -> Result<Learning> {
+        let builder = SampleBuilder::from_folder(source, crate::data::Objective::Joint, records.max_length)?;
+        Ok(Learning { builder, objective: Objective::new(model, imitating(true))? })
+    }
+}
+
+/// The parts that imitation teaches.
+fn imitating(pictures: bool) -> Trained {
+    let words = Trained { decoder: true, condition_projector: true, dream_queries: true, ..Default::default() };
+    Trained { visual_projector: pictures, ..words }
 }
 
 /// Two numbers for every sample; streams 0 to 5 of a seed are the diffusion loss's own.
@@ -174,9 +211,7 @@ fn trained(config: &PretrainConfig, clip_layers: usize) -> Parameters {
         Pretraining::Autoencoder | Pretraining::Decoder => Trained { vae: true, ..Default::default() },
         Pretraining::Denoiser => Trained { unet: true, ..Default::default() },
         Pretraining::ImageEncoder => Trained { clip: true, clip_embeddings: true, ..Default::default() },
-        Pretraining::Imitation => {
-            Trained { decoder: true, condition_projector: true, dream_queries: true, ..Default::default() }
-        }
+        Pretraining::Imitation => imitating(config.records.is_some()),
     };
     Parameters::new(move |name| {
         let own = name.starts_with(SCENE_ENCODER) || name.starts_with(PATCH_HEADS);
