@@ -73,6 +73,16 @@ fn a_smoke_study_runs_goes_on_and_reports() {
     let repeated = json(&out.join("report.json"));
     assert_eq!(repeated["rows"], report["rows"], "the same seed gives other figures");
 
+    // What another machine has measured, as another seed, is found and not measured again.
+    let shared = folder.path().join("shared");
+    std::fs::create_dir_all(&shared).unwrap();
+    std::fs::copy(out.join("study.json"), shared.join("study.json")).unwrap();
+    std::fs::rename(&seed, shared.join("seed-3")).unwrap();
+    let found = synergy(&shared, &["--first-seed", "3"]);
+    assert!(found.status.success(), "{}", String::from_utf8_lossy(&found.stderr));
+    assert_eq!(json(&shared.join("report.json"))["rows"], report["rows"]);
+    assert!(shared.join("curves.png").is_file() && std::fs::read_dir(&shared).unwrap().count() == 6);
+
     let other = synergy(&out, &["--steps", "3"]);
     assert_eq!(other.status.code(), Some(1));
     let error = String::from_utf8_lossy(&other.stderr).into_owned();

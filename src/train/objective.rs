@@ -98,17 +98,16 @@ impl Objective {
         draws: Option<&Draws>,
         shares: [f32; 2],
     ) -> Result<Losses> {
-        let [queries, _] = model.dream_queries.dims("dream queries", "Q C")?;
-        inputs.check(queries)?;
-        let hidden = self.hidden(model, inputs)?;
-        let language = language_loss(model, inputs, &hidden)?;
-        let diffusion = match (&inputs.dreams, draws) {
-            (None, _) => zeros(&model.gpu, [1])?,
-            (Some(pixels), Some(draws)) => {
-                let condition = self.condition(model, inputs, &hidden, &draws.dropped)?;
-                diffusion_loss(model.diffusion()?, pixels, &condition, draws, &self.schedule, &self.options)?
+        let dropped = draws.map_or(&[][..], |draws| &draws.dropped);
+        let (language, conditions) = self.language_and_conditions(model, inputs, dropped)?;
+        let diffusion = match (&inputs.dreams, conditions, draws) {
+            (Some(pixels), Some(conditions), Some(draws)) => {
+                diffusion_loss(model.diffusion()?, pixels, &conditions, draws, &self.schedule, &self.options)?
             }
-            (Some(_), None) => return Err(Error::Input("training: pictures are to be drawn, but no noise was".into())),
+            (None, ..) | (_, None, _) => zeros(&model.gpu, [1])?,
+            (Some(_), _, None) => {
+                return Err(Error::Input("training: pictures are to be drawn, but no noise was".into()));
+            }
         };
         let [of_language, of_diffusion] = self.weights.normed();
         let [words, pictures] = shares;
@@ -116,15 +115,19 @@ impl Objective {
         Ok(Losses { sum, language: language.detach(), diffusion: diffusion.detach() })
     }
 
-    /// L_lm, and what the UNet would attend to for every picture to be drawn, `[N, Q, E]`.
+    /// L_lm, and what the UNet attends to for every picture to be drawn, `[N, Q, E]`, if there is one; `dropped` says which are drawn
+    /// without.
     pub(super) fn language_and_conditions(
         &self,
         model: &DreamLlm,
         inputs: &Inputs,
+        dropped: &[bool],
     ) -> Result<(Tensor, Option<Tensor>)> {
+        let [queries, _] = model.dream_queries.dims("dream queries", "Q C")?;
+        inputs.check(queries)?;
         let hidden = self.hidden(model, inputs)?;
         let language = language_loss(model, inputs, &hidden)?;
-        let conditions = inputs.dreams.as_ref().map(|_| self.condition(model, inputs, &hidden, &[]));
+        let conditions = inputs.dreams.as_ref().map(|_| self.condition(model, inputs, &hidden, dropped));
         Ok((language, conditions.transpose()?))
     }
 

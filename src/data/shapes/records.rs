@@ -5,7 +5,7 @@ use super::demand::Demand;
 use super::dice::Dice;
 use super::question::{Question, Topic};
 use super::scene::Scene;
-use super::slots::{SLOTS, scene_slots, slots};
+use super::slots::{Slots, scene_slots, slots};
 use super::world::{Stream, World};
 use crate::data::parse::Kind;
 use crate::data::record::{Document, Record, Turn};
@@ -82,7 +82,7 @@ pub struct ToldRecord {
     /// The record.
     pub record: Record<RgbImage>,
     /// What the words and pictures before each picture that may be drawn say of it, in [`slots`].
-    pub told: Vec<[Vec<usize>; SLOTS]>,
+    pub told: Vec<Slots>,
 }
 
 impl World {
@@ -144,7 +144,7 @@ impl World {
 
     /// A caption and what is changed step by step, with the scenes and what is known of each: of the first what the caption says, of
     /// those after a picture everything.
-    fn steps(&self, count: usize, dice: &mut Dice) -> (Vec<String>, Vec<Scene>, Vec<[Vec<usize>; SLOTS]>) {
+    fn steps(&self, count: usize, dice: &mut Dice) -> (Vec<String>, Vec<Scene>, Vec<Slots>) {
         let (scenes, mut texts) = self.edits(count, dice);
         let Caption { text, demand } = caption(&scenes[0], dice);
         texts.insert(0, text);
@@ -193,7 +193,7 @@ impl World {
 }
 
 /// What is known of the pictures of an edit, where each is seen after it is drawn.
-fn edited(first: &Demand, scenes: &[Scene]) -> Vec<[Vec<usize>; SLOTS]> {
+fn edited(first: &Demand, scenes: &[Scene]) -> Vec<Slots> {
     std::iter::once(slots(Some(first), &[])).chain(scenes.iter().skip(1).map(scene_slots)).collect()
 }
 
@@ -220,7 +220,7 @@ fn document(
     instruction: Option<String>,
     texts: Vec<String>,
     scenes: &[Scene],
-    mut told: Vec<[Vec<usize>; SLOTS]>,
+    mut told: Vec<Slots>,
     given: usize,
 ) -> ToldRecord {
     let pictures = scenes.iter().map(Scene::render).enumerate().collect();
@@ -274,7 +274,7 @@ mod tests {
             };
             let objects = recognise(picture).unwrap().objects.iter().map(object).collect();
             let shown = whole(&Demand { objects, ..Demand::default() });
-            let looks = |slots: &[Vec<usize>; SLOTS]| {
+            let looks = |slots: &Slots| {
                 let mut looks = [1, 3, 5].map(|object| slots[object].get(1..4).unwrap_or_default().to_vec());
                 looks.sort();
                 looks

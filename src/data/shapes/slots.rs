@@ -13,6 +13,8 @@ use super::scene::{Color, Ground, Place, Relation, Scene, Shape, Size, Texture};
 
 /// Number of slots.
 pub const SLOTS: usize = 8;
+/// The values in every slot.
+pub type Slots = [Vec<usize>; SLOTS];
 /// Most objects that have slots.
 const OBJECTS: usize = 3;
 
@@ -48,8 +50,8 @@ pub const SLOT_VALUES: usize = {
 
 /// The values in every slot, each below [`SLOT_VALUES`]. `patterns` are those of the objects in the demand's order. Without a
 /// demand nothing is said at all.
-pub fn slots(demand: Option<&Demand>, patterns: &[Option<[Color; 4]>]) -> [Vec<usize>; SLOTS] {
-    let mut slots: [Vec<usize>; SLOTS] = std::array::from_fn(|slot| vec![slot]);
+pub fn slots(demand: Option<&Demand>, patterns: &[Option<[Color; 4]>]) -> Slots {
+    let mut slots: Slots = std::array::from_fn(|slot| vec![slot]);
     let Some(demand) = demand else { return slots };
     slots[0].push(value(GROUND, demand.ground.map(|ground| ground as usize)));
     slots[7].push(value(COUNT, Some(demand.objects.len().clamp(1, OBJECTS) - 1)));
@@ -63,7 +65,7 @@ pub fn slots(demand: Option<&Demand>, patterns: &[Option<[Color; 4]>]) -> [Vec<u
 }
 
 /// Everything that a scene shows.
-pub fn scene_slots(scene: &Scene) -> [Vec<usize>; SLOTS] {
+pub fn scene_slots(scene: &Scene) -> Slots {
     let patterns: Vec<_> = scene.objects.iter().map(|object| object.pattern).collect();
     let mut demand = Demand::of(scene);
     for (object, pattern) in demand.objects.iter_mut().zip(&patterns) {

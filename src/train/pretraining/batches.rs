@@ -2,7 +2,7 @@
 
 use super::edge_weights;
 use crate::Result;
-use crate::data::shapes::{Color, Demand, SLOTS, Scene, World, caption, scene_slots, slots};
+use crate::data::shapes::{Color, Demand, Scene, Slots, World, caption, scene_slots, slots};
 use crate::gpu::Gpu;
 use crate::image::{FloatImage, RgbImage, clip_pixels, diffusion_pixels};
 use crate::models::config::ClipPreprocessConfig;
@@ -37,7 +37,7 @@ impl Scenes {
     }
 
     /// What the denoiser is told of each scene: all, what its caption says, or, where `uniform` numbers are low, nothing.
-    pub fn slots(&self, uniform: &[[f32; 2]], told: f32, drop: f32) -> Vec<[Vec<usize>; SLOTS]> {
+    pub fn slots(&self, uniform: &[[f32; 2]], told: f32, drop: f32) -> Vec<Slots> {
         let of = |((scene, (_, demand)), [a, b]): ((&Scene, &(String, Demand)), &[f32; 2])| {
             let patterned = scene.objects.iter().any(|object| object.pattern.is_some());
             match (*a < drop, *b < told || patterned) {

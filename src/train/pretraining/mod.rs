@@ -20,6 +20,7 @@ mod examples;
 mod image_encoder;
 mod imitation;
 mod normalise;
+mod records;
 mod scene_encoder;
 mod task;
 

@@ -5,7 +5,7 @@
 //! Diffusion's text encoder before DreamLLM: what the UNet attends to is given by [slots](crate::data::shapes::slots).
 
 use crate::Result;
-use crate::data::shapes::{SLOT_VALUES, SLOTS};
+use crate::data::shapes::{SLOT_VALUES, SLOTS, Slots};
 use crate::gpu::Gpu;
 use crate::nn::{Linear, Weights};
 use crate::tensor::Tensor;
@@ -20,7 +20,7 @@ impl SceneEncoder {
     }
 
     /// Slots of N pictures → `[N, 8, E]`.
-    pub fn forward(&self, gpu: &Gpu, pictures: &[[Vec<usize>; SLOTS]]) -> Result<Tensor> {
+    pub fn forward(&self, gpu: &Gpu, pictures: &[Slots]) -> Result<Tensor> {
         let mut values = vec![0.0; pictures.len() * SLOTS * SLOT_VALUES];
         for (row, slot) in pictures.iter().flatten().enumerate() {
             slot.iter().for_each(|value| values[row * SLOT_VALUES + value] = (SLOT_VALUES as f32).sqrt());

@@ -2,10 +2,8 @@
 
 use super::batches::{Scenes, for_autoencoder, for_image_encoder, weights};
 use super::normalise::{Normalised, moments};
-use super::{
-    AutoencoderObjective, PatchHeads, PatchLabels, PretrainConfig, Pretraining, RecordsConfig, SceneEncoder, imitation,
-};
-use crate::data::SampleBuilder;
+use super::records::Records;
+use super::{AutoencoderObjective, PatchHeads, PatchLabels, PretrainConfig, Pretraining, SceneEncoder, imitation};
 use crate::data::shapes::{Demand, Split, World, slots};
 use crate::diffusion::NoiseSchedule;
 use crate::gpu::Gpu;
@@ -16,7 +14,7 @@ use crate::random::philox;
 use crate::tensor::Tensor;
 use crate::train::diffusion_loss::diffusion_loss;
 use crate::train::run::{BatchLoss, Learned, Task, began_with};
-use crate::train::{DiffusionOptions, Draws, Objective, Trained};
+use crate::train::{DiffusionOptions, Draws, Trained};
 use crate::weights::{CheckpointFolder, OfficialWriter, WeightFile, WeightSet};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
@@ -33,16 +31,9 @@ pub struct PretrainTask {
     pub(super) heads: PatchHeads,
     pub(super) config: PretrainConfig,
     schedule: NoiseSchedule,
-    /// What records need.
-    learning: Option<Learning>,
+    records: Option<Records>,
     /// Samples taken so far.
     taken: u64,
-}
-
-/// How records become a loss.
-struct Learning {
-    builder: SampleBuilder,
-    objective: Objective,
 }
 
 /// What a loss is made of, by name.
@@ -84,9 +75,9 @@ impl PretrainTask {
         let encoder_width = source.clip_config.hidden_size;
         let heads = PatchHeads::load(&(root().initialised(Some(config.seed)) / "patch_heads"), encoder_width)?;
         let schedule = NoiseSchedule::new(&model.diffusion()?.scheduler)?;
-        let learning = config.records.as_ref().map(|records| Learning::new(&source, &model, records)).transpose()?;
+        let records = Records::of(config, &source, &model, imitating(config))?;
         let (config, taken) = (config.clone(), 0);
-        Ok(PretrainTask { model, parameters, source, scene_encoder, heads, config, schedule, learning, taken })
+        Ok(PretrainTask { model, parameters, source, scene_encoder, heads, config, schedule, records, taken })
     }
 
     /// Scenes of the same world that are never trained on.
@@ -165,14 +156,11 @@ impl PretrainTask {
         let (texts, told): (Vec<_>, Vec<_>) = scenes.captions.iter().zip(&uniform).map(said).unzip();
         let texts: Vec<Option<&str>> = texts.iter().map(Option::as_deref).collect();
         let loss = imitation::loss(&self.model, &texts, &self.scene_encoder.forward(&self.model.gpu, &told)?)?;
-        let (Some(config), Some(learning)) = (&self.config.records, &self.learning) else { return Ok((loss, vec![])) };
-        let records = imitation::Records { world: &self.config.world, config, builder: &learning.builder };
-        let first = self.taken / self.config.batch as u64 * config.batch as u64;
-        let uniform = philox::uniforms(seed, 7, 1)[0];
-        let losses = records.losses(&self.model, &self.scene_encoder, &learning.objective, first, uniform)?;
+        let Some(records) = &self.records else { return Ok((loss, vec![])) };
+        let losses = records.losses(&self.model, &self.scene_encoder, self.taken / self.config.batch as u64)?;
         let (captions, pictures) = (loss.detach(), losses.imitation.as_ref().map(Tensor::detach));
         let imitated = losses.imitation.map_or(Ok(loss.clone()), |error| loss.add(&error))?;
-        let sum = losses.language.add(&imitated.scale(config.imitation)?)?;
+        let sum = losses.language.add(&imitated.scale(records.config.imitation)?)?;
         let parts =
             [("captions", Some(captions)), ("pictures", pictures), ("language", Some(losses.language.detach()))];
         Ok((sum, parts.to_vec()))
@@ -186,17 +174,10 @@ impl PretrainTask {
     }
 }
 
-impl Learning {
-    fn new(source: &CheckpointFolder, model: &DreamLlm, records: &RecordsConfig) -> Result<Learning> {
-        let builder = SampleBuilder::from_folder(source, crate::data::Objective::Joint, records.max_length)?;
-        Ok(Learning { builder, objective: Objective::new(model, imitating(true))? })
-    }
-}
-
-/// The parts that imitation teaches.
-fn imitating(pictures: bool) -> Trained {
+/// The parts that imitation teaches; captions alone have no picture to read.
+fn imitating(config: &PretrainConfig) -> Trained {
     let words = Trained { decoder: true, condition_projector: true, dream_queries: true, ..Default::default() };
-    Trained { visual_projector: pictures, ..words }
+    Trained { visual_projector: config.records.is_some(), ..words }
 }
 
 /// Two numbers for every sample; streams 0 to 5 of a seed are the diffusion loss's own.
@@ -211,7 +192,7 @@ fn trained(config: &PretrainConfig, clip_layers: usize) -> Parameters {
         Pretraining::Autoencoder | Pretraining::Decoder => Trained { vae: true, ..Default::default() },
         Pretraining::Denoiser => Trained { unet: true, ..Default::default() },
         Pretraining::ImageEncoder => Trained { clip: true, clip_embeddings: true, ..Default::default() },
-        Pretraining::Imitation => imitating(config.records.is_some()),
+        Pretraining::Imitation => imitating(config),
     };
     Parameters::new(move |name| {
         let own = name.starts_with(SCENE_ENCODER) || name.starts_with(PATCH_HEADS);
@@ -240,7 +221,8 @@ impl Task for PretrainTask {
         let scenes = Scenes::new(world, self.taken, batch, patterns);
         let (loss, parts) = self.loss(&scenes, self.seed())?;
         self.taken += batch as u64;
-        Ok(BatchLoss { loss, parts, samples: batch as u64, tokens: 0 })
+        let samples = batch + self.records.as_ref().map_or(0, |records| records.config.batch);
+        Ok(BatchLoss { loss, parts, samples: samples as u64, tokens: 0 })
     }
 
     fn state(&self) -> Result<Value> {

@@ -1,0 +1,72 @@
+//! What imitation learns from records beside captions: their words, and of every picture in them what the words and pictures before it
+//! say of it.
+//!
+//! `loss = L_lm(records) + w · (error of captions + mean (condition of a record's picture − SceneEncoder(what is known of it))²)`
+
+use super::{PretrainConfig, RecordsConfig, SceneEncoder};
+use crate::data::shapes::{Dice, Theme, World};
+use crate::data::{self, Chance, SampleBuilder, TrainingBatch};
+use crate::models::dreamllm::DreamLlm;
+use crate::ops::mse::mse;
+use crate::tensor::Tensor;
+use crate::train::{Inputs, Objective, Trained};
+use crate::weights::CheckpointFolder;
+use crate::{Error, Result};
+
+/// The records of a run, by the number of the step.
+pub(super) struct Records {
+    pub config: RecordsConfig,
+    world: World,
+    seed: u64,
+    builder: SampleBuilder,
+    objective: Objective,
+}
+
+/// The losses of a step's records, `[1]`; no imitation where no picture is to be drawn.
+pub(super) struct RecordLosses {
+    pub language: Tensor,
+    pub imitation: Option<Tensor>,
+}
+
+/// The stream of random numbers that chooses themes; records have others.
+const THEMES: u32 = 2;
+
+impl Records {
+    /// Those of a run that has some; `trained` are the parts that learn.
+    pub fn of(
+        config: &PretrainConfig,
+        source: &CheckpointFolder,
+        model: &DreamLlm,
+        trained: Trained,
+    ) -> Result<Option<Records>> {
+        let Some(records) = &config.records else { return Ok(None) };
+        let builder = SampleBuilder::from_folder(source, data::Objective::Joint, records.max_length)?;
+        let objective = Objective::new(model, trained)?;
+        let (world, config, seed) = (config.world.clone(), records.clone(), config.seed);
+        Ok(Some(Records { config, world, seed, builder, objective }))
+    }
+
+    /// The losses of a step, whose records are all of one theme, so that rows are of like length.
+    pub fn losses(&self, model: &DreamLlm, teacher: &SceneEncoder, step: u64) -> Result<RecordLosses> {
+        let (themes, shares): (Vec<Theme>, Vec<f32>) = self.config.themes.iter().unzip();
+        let theme = themes[Dice::new(self.seed, THEMES, step).weighted(&shares)];
+        let count = self.config.batch as u64;
+        let (mut samples, mut told) = (Vec::new(), Vec::new());
+        for index in step * count..(step + 1) * count {
+            let record = self.world.told_record(theme, index);
+            let sample = self.builder.build(&record.record, &Chance::new(self.world.seed, index))?;
+            // Of a pair that is read nothing is drawn, and of a document only what fits.
+            let drawn = sample.dreams.len();
+            told.extend_from_slice(record.told.get(..drawn).ok_or_else(|| unknown(drawn, record.told.len()))?);
+            samples.push(sample);
+        }
+        let inputs = Inputs::new(&model.gpu, TrainingBatch::new(samples, &self.builder.special))?;
+        let (language, conditions) = self.objective.language_and_conditions(model, &inputs, &[])?;
+        let error = |conditions: Tensor| mse(&conditions, &teacher.forward(&model.gpu, &told)?, None);
+        Ok(RecordLosses { language, imitation: conditions.map(error).transpose()? })
+    }
+}
+
+fn unknown(drawn: usize, known: usize) -> Error {
+    Error::Input(format!("a record draws {drawn} pictures, but what is to be seen is known of {known}"))
+}
