@@ -75,10 +75,14 @@ fn conv2d(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) grou
         }
     }
 
-    let end = min(p.images * p.rows * p.columns - min(q0, p.images * p.rows * p.columns), TP);
-    for (var i = 0u; i < end; i++) {
-        for (var n = 0u; n < min(4u * TNQ, p.first_n + p.n - n0); n++) {
-            store(pixels[i], n0 + n, sum[i][n / 4u][n % 4u]);
+    let total = p.images * p.rows * p.columns;
+    for (var i = 0u; i < TP; i++) {
+        if q0 + i >= total { break; }
+        for (var j = 0u; j < TNQ; j++) {
+            for (var u = 0u; u < 4u; u++) {
+                let n = n0 + 4u * j + u;
+                if n < p.first_n + p.n { store(pixels[i], n, sum[i][j][u]); }
+            }
         }
     }
 }

@@ -101,10 +101,16 @@ fn conv2d_weight_backward(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_
     }
 
     if tile >= across * taps { return; }
-    for (var i = 0u; i < 4u * TN && n0 + i < p.n; i++) {
-        let row = ((slice * p.n + n0 + i) * taps + position) * p.c;
-        for (var j = 0u; j < 4u * TC && c0 + j < p.c; j++) {
-            dw[row + c0 + j] = sum[i / 4u][j / 4u][i % 4u][j % 4u];
+    for (var i = 0u; i < TN; i++) {
+        for (var r = 0u; r < 4u; r++) {
+            let n = n0 + 4u * i + r;
+            let row = ((slice * p.n + n) * taps + position) * p.c;
+            for (var j = 0u; j < TC; j++) {
+                for (var u = 0u; u < 4u; u++) {
+                    let c = c0 + 4u * j + u;
+                    if n < p.n && c < p.c { dw[row + c] = sum[i][j][r][u]; }
+                }
+            }
         }
     }
 }

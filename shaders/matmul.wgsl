@@ -10,7 +10,8 @@
 // ceiling is 60: (1) one output per invocation 1; (2) 8 x 8 tiles 4.6: there a load costs as much as 18 FMAs, whether lanes
 // share its address or not; (3) lanes along m, each loads one row of B in eight and broadcasts it (lib/rows_subgroup.wgsl):
 // tiles of 2 x 16 13.8, 4 x 32 13.9 but four times as long to compile, two steps of k unrolled 9 (the driver's compiler
-// loads everything first and spills).
+// loads everything first and spills); (4) with A_T 3.1 to 5.6, half of (3): a loop with two conditions is not unrolled there, and
+// then the rows of A, indexed by its counter, go through memory.
 
 const A_T: bool = false;                // knob
 const B_T: bool = true;                 // knob
@@ -20,6 +21,7 @@ const TNQ: u32 = 2u;                    // knob: quads of columns of a tile, 1 o
 const WGN: u32 = 8u;                    // knob: invocations along n; 1 with rows_subgroup
 const WGM: u32 = 8u;                    // knob: invocations along m
 const WG: u32 = WGN * WGM;
+const HALVES: u32 = min(TNQ, 2u);       // quads of a step along n
 alias V = vec4<f32>;
 
 //@import "lib/index.wgsl"
@@ -41,7 +43,7 @@ fn tile_of_a(start: u32, m0: u32, k: u32) -> array<vec4<f32>, TM> {
                 columns[kk] = select(vec4<f32>(0.0), x4(start + row * p.x_row + m, p.m - m), k + kk < p.k);
             }
             let rows = transpose(columns);
-            for (var r = 0u; r < 4u && i + r < TM; r++) { a[i + r] = rows[r]; }
+            for (var r = 0u; r < 4u; r++) { a[i + r] = rows[r]; }
         }
     } else {
         for (var i = 0u; i < TM; i++) {
@@ -96,7 +98,7 @@ fn matmul(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) grou
         let a = tile_of_a(p.x_start + batch * p.x_batch, m0, k);
         for (var j = 0u; j < TNQ; j += 2u) {
             let b = blocks_of_b(p.w_start + batch * p.w_batch, n0 + 4u * j, k, place);
-            for (var h = 0u; h < 2u && j + h < TNQ; h++) {
+            for (var h = 0u; h < HALVES; h++) {
                 for (var i = 0u; i < TM; i++) {
                     acc[i][j + h] = fma(b[h][0], vec4<f32>(a[i].x), fma(b[h][1], vec4<f32>(a[i].y),
                                     fma(b[h][2], vec4<f32>(a[i].z), fma(b[h][3], vec4<f32>(a[i].w), acc[i][j + h]))));

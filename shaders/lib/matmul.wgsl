@@ -28,15 +28,19 @@ fn store(batch: u32, m: u32, n: u32, sum: vec4<f32>) {
     var value = sum;
     let count = min(p.n - min(n, p.n), 4u);
     let at = p.y_start + batch * p.y_batch + m * p.y_row + n;
-    if ACCUMULATE {
-        for (var i = 0u; i < count; i++) { value[i] += y[at + i]; }
+    for (var i = 0u; i < 4u; i++) {
+        if i >= count { break; }
+        if ACCUMULATE { value[i] += y[at + i]; }
+        //@if BIAS
+        value[i] += bias[p.first_n + n + i];
+        //@end
     }
-    //@if BIAS
-    for (var i = 0u; i < count; i++) { value[i] += bias[p.first_n + n + i]; }
-    //@end
     value = apply(value);
-    //@if RESIDUAL
-    for (var i = 0u; i < count; i++) { value[i] += residual[at + i]; }
-    //@end
-    for (var i = 0u; i < count; i++) { y[at + i] = value[i]; }
+    for (var i = 0u; i < 4u; i++) {
+        if i >= count { break; }
+        //@if RESIDUAL
+        value[i] += residual[at + i];
+        //@end
+        y[at + i] = value[i];
+    }
 }

@@ -192,9 +192,11 @@ impl World {
     }
 }
 
-/// What is known of the pictures of an edit, where each is seen after it is drawn.
+/// What is known of the pictures of an edit, where each is seen after it is drawn. Objects have the order in which they are seen: no
+/// other one is to be found out, and the nearest to two orders at once is a blend of both objects.
 fn edited(first: &Demand, scenes: &[Scene]) -> Vec<Slots> {
-    std::iter::once(slots(Some(first), &[])).chain(scenes.iter().skip(1).map(scene_slots)).collect()
+    let seen = scenes.iter().skip(1).map(|scene| scene_slots(&scene.in_reading_order()));
+    std::iter::once(slots(Some(first), &[])).chain(seen).collect()
 }
 
 fn draw(scenes: &[Scene]) -> Vec<RgbImage> {
@@ -281,6 +283,21 @@ mod tests {
             };
             assert_eq!(told.last().map(looks), Some(looks(&shown)), "{:?}", document.texts);
         }
+    }
+
+    #[test]
+    fn after_an_edit_objects_are_told_in_the_order_in_which_they_are_seen() {
+        let mut turned = 0;
+        for index in 0..200 {
+            let (scenes, _) = World::default().edits(1, &mut Dice::new(3, 8, index));
+            let demand = caption(&scenes[0], &mut Dice::new(3, 9, index)).demand;
+            let mut other = scenes.clone();
+            other[1].objects.reverse();
+            // Two scenes that look the same are told the same.
+            assert_eq!(edited(&demand, &scenes), edited(&demand, &other));
+            turned += usize::from(edited(&demand, &scenes)[1] != scene_slots(&scenes[1]));
+        }
+        assert!(turned > 20, "{turned}");
     }
 
     #[test]

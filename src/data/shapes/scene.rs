@@ -263,6 +263,13 @@ pub struct Scene {
 }
 
 impl Scene {
+    /// The same with its objects from left to right and from top to bottom: an order that can be seen.
+    pub fn in_reading_order(&self) -> Scene {
+        let mut scene = self.clone();
+        scene.objects.sort_by_key(|object| object.center[0] + object.center[1]);
+        scene
+    }
+
     /// The centre of object `n` in parts of the picture's side.
     pub fn position(&self, n: usize) -> [f32; 2] {
         self.objects[n].center.map(|at| at as f32 / (4 * self.side) as f32)

@@ -1,7 +1,7 @@
 //! What a model makes of scenes that it was never trained on: a sheet of pictures and numbers.
 
 use super::batches::{Scenes, for_autoencoder, for_image_encoder};
-use super::{PatchHeads, PretrainConfig, PretrainTask, Pretraining, SceneEncoder, imitation};
+use super::{PATCH_QUESTIONS, PatchHeads, PretrainConfig, PretrainTask, Pretraining, SceneEncoder, imitation};
 use crate::data::shapes::{Demand, Tally, recognise, scene_slots, slots};
 use crate::diffusion::SamplerKind;
 use crate::diffusion::noise::BatchNoise;
@@ -113,13 +113,11 @@ impl Model<'_> {
     async fn accuracies(&self, task: &PretrainTask, scenes: &Scenes) -> Result<Value> {
         let vision = self.dream.vision()?;
         let pixels = for_image_encoder(&self.dream.gpu, &scenes.render(), &vision.preprocess)?;
-        let [patches, whole] = self.heads.scores(vision, &pixels)?;
+        let given = self.heads.scores(vision, &pixels)?;
         let labels = task.labels(scenes)?;
         let mut scores = json!({ "scenes": scenes.scenes.len() });
-        let names = ["shape", "color", "size", "ground", "count"];
-        let labels = [labels.shape, labels.color, labels.size, labels.ground, labels.count];
-        for ((name, scores_of), labels) in names.into_iter().zip(patches.iter().chain(&whole)).zip(labels) {
-            scores[name] = accuracy(&scores_of.read_f32().await?, scores_of.shape().last(), &labels).into();
+        for (((name, answers), given), labels) in PATCH_QUESTIONS.iter().zip(given).zip(&labels.0) {
+            scores[*name] = accuracy(&given.read_f32().await?, *answers, labels).into();
         }
         Ok(scores)
     }

@@ -1,67 +1,56 @@
-//! What the image encoder learns before it meets words: to say of each patch which object is there.
+//! What the image encoder learns before it meets words: to say of each patch which object is there, and what the whole picture is like.
 //!
 //! ```text
-//! loss = mean over patches of CE(shape) + CE(colour) + CE(size), and over pictures of CE(background) + CE(number)
+//! loss = mean over patches of CE(shape) + CE(colour) + CE(size) + CE(place) + CE(quarter) + CE(background) + CE(number)
 //! ```
 //!
-//! Linear heads read the hidden state that DreamLLM reads: the patch vectors, and for the last two the class token. The heads
-//! are thrown away. It stands for CLIP's training on pictures with captions, which needs far more of them: from questions alone,
-//! a scouting in PyTorch had attributes still at chance after a thousand steps.
+//! Linear heads read the patch vectors, which are all that DreamLLM reads. The heads are thrown away. It stands for CLIP's training on
+//! pictures with captions, which needs far more of them: from questions alone, a scouting in PyTorch had attributes still at chance
+//! after a thousand steps.
 
 use crate::Result;
-use crate::data::shapes::{Color, Ground, Scene, Shape, Size};
+use crate::data::shapes::{Color, Ground, Place, Scene, Shape, Size};
 use crate::models::dreamllm::Vision;
 use crate::nn::{Linear, Weights};
 use crate::ops::cross_entropy::cross_entropy;
 use crate::ops::layout::slice;
 use crate::tensor::Tensor;
 
-/// Heads over the encoder's vectors. The last class of each patch head is "nothing".
-pub struct PatchHeads {
-    shape: Linear,
-    color: Linear,
-    size: Linear,
-    ground: Linear,
-    count: Linear,
-}
-
-/// What the heads have to say about a batch.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct PatchLabels {
-    /// Of every patch, row by row, picture by picture.
-    pub shape: Vec<u32>,
-    /// The same.
-    pub color: Vec<u32>,
-    /// The same.
-    pub size: Vec<u32>,
-    /// Of every picture.
-    pub ground: Vec<u32>,
-    /// One less than the number of objects.
-    pub count: Vec<u32>,
-}
-
 /// Most objects of a picture.
 const COUNTS: usize = 3;
+
+/// What every patch is asked, with the number of answers; the last one of the first five is "nothing is there".
+pub const PATCH_QUESTIONS: [(&str, usize); 7] = [
+    ("shape", Shape::ALL.len() + 1),
+    ("color", Color::ALL.len() + 1),
+    ("size", Size::ALL.len() + 1),
+    ("place", Place::ALL.len() + 1),
+    ("quarter", 4 + 1),
+    ("ground", Ground::ALL.len()),
+    ("count", COUNTS),
+];
+
+/// A head over the encoder's vectors for each of [`PATCH_QUESTIONS`].
+pub struct PatchHeads(Vec<Linear>);
+
+/// What the heads have to say about a batch: for each of [`PATCH_QUESTIONS`] the answers of every patch, row by row, picture by picture.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PatchLabels(pub [Vec<u32>; PATCH_QUESTIONS.len()]);
 
 impl PatchHeads {
     /// Loads from `w = patch_heads`; `width` is that of the encoder.
     pub fn load(w: &Weights, width: usize) -> Result<PatchHeads> {
-        let head = |name: &str, classes: usize| Linear::load(&(w / name), width, classes);
-        Ok(PatchHeads {
-            shape: head("shape", Shape::ALL.len() + 1)?,
-            color: head("color", Color::ALL.len() + 1)?,
-            size: head("size", Size::ALL.len() + 1)?,
-            ground: head("ground", Ground::ALL.len())?,
-            count: head("count", COUNTS)?,
-        })
+        PATCH_QUESTIONS
+            .iter()
+            .map(|(name, answers)| Linear::load(&(w / name), width, *answers))
+            .collect::<Result<_>>()
+            .map(PatchHeads)
     }
 
     /// Pixels `[N, Y, X, 3]` prepared for the encoder → the loss `[1]`.
     pub fn loss(&self, vision: &Vision, pixels: &Tensor, labels: &PatchLabels) -> Result<Tensor> {
-        let [patches, pictures] = self.scores(vision, pixels)?;
         let mut sum: Option<Tensor> = None;
-        let targets = [&labels.shape, &labels.color, &labels.size, &labels.ground, &labels.count];
-        for (scores, target) in patches.iter().chain(&pictures).zip(targets) {
+        for (scores, target) in self.scores(vision, pixels)?.iter().zip(&labels.0) {
             let target = Tensor::from_u32(pixels.gpu(), target, [target.len()])?;
             let loss = cross_entropy(scores, &target)?;
             sum = Some(sum.map_or(Ok(loss.clone()), |sum| sum.add(&loss))?);
@@ -69,21 +58,19 @@ impl PatchHeads {
         sum.ok_or_else(|| crate::Error::Input("the image encoder has no heads".into()))
     }
 
-    /// Scores of patches (shape, colour, size), `[N · P, classes]`, and of pictures (background, number), `[N, classes]`.
-    pub fn scores(&self, vision: &Vision, pixels: &Tensor) -> Result<[Vec<Tensor>; 2]> {
+    /// Scores of the answers to each of [`PATCH_QUESTIONS`], `[N · P, answers]`.
+    pub fn scores(&self, vision: &Vision, pixels: &Tensor) -> Result<Vec<Tensor>> {
         let hidden = vision.clip.hidden_state(pixels, vision.select)?;
         let [n, tokens, c] = hidden.dims("image encoder hidden state", "N T C")?;
-        let class = slice(&hidden, 1, 0, 1)?.reshape([n, c])?;
         let patches = slice(&hidden, 1, 1, tokens - 1)?.reshape([n * (tokens - 1), c])?;
-        let over = |x: &Tensor, heads: &[&Linear]| heads.iter().map(|head| head.forward(x)).collect::<Result<Vec<_>>>();
-        Ok([over(&patches, &[&self.shape, &self.color, &self.size])?, over(&class, &[&self.ground, &self.count])?])
+        self.0.iter().map(|head| head.forward(&patches)).collect()
     }
 }
 
 impl PatchLabels {
     /// Adds a picture that is cut into `across` patches a side. An object is in a patch if its square, its radius around its
     /// centre, covers a quarter of it; the one that covers most counts. Of a patterned object the quarter that lies nearest
-    /// gives the colour.
+    /// gives the colour; quarters are numbered as patterns are.
     pub fn add(&mut self, scene: &Scene, across: usize) {
         let patch = (4 * scene.side / across) as i32;
         for cell in 0..across * across {
@@ -97,18 +84,19 @@ impl PatchLabels {
                 overlap(0) * overlap(1)
             };
             let most = (0..scene.objects.len()).max_by_key(covered).filter(|n| covered(n) >= patch * patch / 4);
-            let object = most.map(|n| &scene.objects[n]);
-            let color = object.map(|object| {
+            let answers = most.map(|n| {
+                let object = &scene.objects[n];
                 let middle = corner.map(|at| at + patch / 2);
                 let quarter = usize::from(middle[0] > object.center[0]) + 2 * usize::from(middle[1] > object.center[1]);
-                object.pattern.map_or(object.color, |pattern| pattern[quarter])
+                let color = object.pattern.map_or(object.color, |pattern| pattern[quarter]);
+                [object.shape as usize, color as usize, object.size as usize, scene.place(n) as usize, quarter]
             });
-            self.shape.push(object.map_or(Shape::ALL.len(), |object| object.shape as usize) as u32);
-            self.color.push(color.map_or(Color::ALL.len(), |color| color as usize) as u32);
-            self.size.push(object.map_or(Size::ALL.len(), |object| object.size as usize) as u32);
+            let of_object = answers.unwrap_or([0, 1, 2, 3, 4].map(|question| PATCH_QUESTIONS[question].1 - 1));
+            let of_picture = [scene.ground as usize, scene.objects.len().clamp(1, COUNTS) - 1];
+            for (labels, answer) in self.0.iter_mut().zip(of_object.into_iter().chain(of_picture)) {
+                labels.push(answer as u32);
+            }
         }
-        self.ground.push(scene.ground as u32);
-        self.count.push(scene.objects.len().clamp(1, COUNTS) as u32 - 1);
     }
 }
 
@@ -124,13 +112,23 @@ mod tests {
             let (scene, _) = world.scene(index);
             let mut labels = PatchLabels::default();
             labels.add(&scene, 4);
-            assert_eq!((labels.shape.len(), labels.color.len(), labels.count.len()), (16, 16, 1));
+            let [shape, color, size, place, quarter, ground, count] = &labels.0;
+            assert!(labels.0.iter().all(|answers| answers.len() == 16));
             // Every object is somewhere, and nothing else is.
             for object in &scene.objects {
-                assert!(labels.shape.contains(&(object.shape as u32)) && labels.color.contains(&(object.color as u32)));
+                assert!(shape.contains(&(object.shape as u32)) && color.contains(&(object.color as u32)));
             }
             let known = |label: &u32| *label == 6 || scene.objects.iter().any(|object| object.shape as u32 == *label);
-            assert!(labels.shape.iter().all(known) && labels.shape.contains(&6));
+            assert!(shape.iter().all(known) && shape.contains(&6));
+            // Where there is nothing, nothing has a size or a place; the background is everywhere.
+            let empty = |n: usize| [shape[n] == 6, color[n] == 8, size[n] == 3, place[n] == 9, quarter[n] == 4];
+            assert!((0..16).all(|n| empty(n) == [shape[n] == 6; 5]));
+            let places: Vec<u32> = (0..scene.objects.len()).map(|n| scene.place(n) as u32).collect();
+            assert!(
+                place.iter().all(|at| *at == 9 || places.contains(at)) && places.iter().all(|at| place.contains(at))
+            );
+            assert!(ground.iter().all(|at| *at == scene.ground as u32));
+            assert!(count.iter().all(|n| *n + 1 == scene.objects.len() as u32));
         }
     }
 }

@@ -26,7 +26,7 @@ mod task;
 
 pub use autoencoder::{AutoencoderLosses, AutoencoderObjective, edge_weights};
 pub use config::{PretrainConfig, Pretraining, RecordsConfig};
-pub use image_encoder::{PatchHeads, PatchLabels};
+pub use image_encoder::{PATCH_QUESTIONS, PatchHeads, PatchLabels};
 pub use scene_encoder::SceneEncoder;
 pub use task::PretrainTask;
 

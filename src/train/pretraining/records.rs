@@ -4,7 +4,7 @@
 //! `loss = L_lm(records) + w · (error of captions + mean (condition of a record's picture − SceneEncoder(what is known of it))²)`
 
 use super::{PretrainConfig, RecordsConfig, SceneEncoder};
-use crate::data::shapes::{Dice, Theme, World};
+use crate::data::shapes::{Dice, Theme, ToldRecord, World};
 use crate::data::{self, Chance, SampleBuilder, TrainingBatch};
 use crate::models::dreamllm::DreamLlm;
 use crate::ops::mse::mse;
@@ -28,8 +28,10 @@ pub(super) struct RecordLosses {
     pub imitation: Option<Tensor>,
 }
 
-/// The stream of random numbers that chooses themes; records have others.
+/// The stream of random numbers that chooses themes and lengths; records have others.
 const THEMES: u32 = 2;
+/// A step has one in so many records of its range, those of like length.
+const LENGTHS: usize = 4;
 
 impl Records {
     /// Those of a run that has some; `trained` are the parts that learn.
@@ -46,18 +48,26 @@ impl Records {
         Ok(Some(Records { config, world, seed, builder, objective }))
     }
 
-    /// The losses of a step, whose records are all of one theme, so that rows are of like length.
+    /// The losses of a step, whose records are all of one theme and of like length: rows of a batch are padded to the longest.
     pub fn losses(&self, model: &DreamLlm, teacher: &SceneEncoder, step: u64) -> Result<RecordLosses> {
         let (themes, shares): (Vec<Theme>, Vec<f32>) = self.config.themes.iter().unzip();
-        let theme = themes[Dice::new(self.seed, THEMES, step).weighted(&shares)];
-        let count = self.config.batch as u64;
+        let mut dice = Dice::new(self.seed, THEMES, step);
+        let theme = themes[dice.weighted(&shares)];
+        let range = (self.config.batch * LENGTHS) as u64;
+        let mut records = (step * range..(step + 1) * range)
+            .map(|index| {
+                let ToldRecord { record, told } = self.world.told_record(theme, index);
+                let sample = self.builder.build(&record, &Chance::new(self.world.seed, index))?;
+                Ok((sample, told))
+            })
+            .collect::<Result<Vec<_>>>()?;
+        records.sort_by_key(|(sample, _)| sample.ids.len());
+        let first = dice.below(LENGTHS) * self.config.batch;
         let (mut samples, mut told) = (Vec::new(), Vec::new());
-        for index in step * count..(step + 1) * count {
-            let record = self.world.told_record(theme, index);
-            let sample = self.builder.build(&record.record, &Chance::new(self.world.seed, index))?;
+        for (sample, known) in records.drain(first..first + self.config.batch) {
             // Of a pair that is read nothing is drawn, and of a document only what fits.
             let drawn = sample.dreams.len();
-            told.extend_from_slice(record.told.get(..drawn).ok_or_else(|| unknown(drawn, record.told.len()))?);
+            told.extend_from_slice(known.get(..drawn).ok_or_else(|| unknown(drawn, known.len()))?);
             samples.push(sample);
         }
         let inputs = Inputs::new(&model.gpu, TrainingBatch::new(samples, &self.builder.special))?;
