@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Trains the default model from nothing: the runs of configs/shapes/ in their order, each from where it was stopped. The result
 # is written to runs/shapes/weights, in f16, as weights/ has it. DREAMLLM says which program to use, such as a copy that builds do not
-# replace. On two cores this takes about six hours.
+# replace. On two cores this takes about nine hours.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 program=${DREAMLLM:-target/release/dreamllm}
@@ -10,13 +10,21 @@ if [ ! -d runs/shapes/0-untrained ]; then
 fi
 for config in configs/shapes/[0-9][0-9]-*.toml; do
     run=runs/shapes/$(basename "$config" .toml)
+    # Runs 14, and 15 to 17, learn different parts of the same model.
+    if [ "$(basename "$run")" = 17-imitation ] && [ ! -d runs/shapes/15-and-16 ]; then
+        scripts/with-part.py runs/shapes/15-imitation/final model.clip_vision_embedding.clip_vision_model. \
+            runs/shapes/16-image-encoder/final runs/shapes/15-and-16
+    elif [ "$(basename "$run")" = 18-stage2 ] && [ ! -d runs/shapes/14-and-17 ]; then
+        scripts/with-part.py runs/shapes/17-imitation/final stable_diffusion_head.unet. \
+            runs/shapes/14-denoiser/final runs/shapes/14-and-17
+    fi
     if [ ! -d "$run/final" ]; then
         "$program" train --config "$config" --resume
     fi
 done
 if [ ! -d runs/shapes/weights ]; then
-    "$program" convert runs/shapes/13-stage3/final runs/shapes/weights --weights f16
-    cp runs/shapes/02-denoiser/final/scene_encoder.safetensors runs/shapes/weights/
+    "$program" convert runs/shapes/19-stage3/final runs/shapes/weights --weights f16
+    cp runs/shapes/02-denoiser/final/scene_encoder.safetensors configs/shapes/model/drawing_config.json runs/shapes/weights/
 fi
 "$program" eval -m runs/shapes/weights --count 100 --out runs/shapes/eval.json
 scripts/training-manifest.py runs/shapes > runs/shapes/training.json
