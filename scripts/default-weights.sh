@@ -10,14 +10,6 @@ if [ ! -d runs/shapes/0-untrained ]; then
 fi
 for config in configs/shapes/[0-9][0-9]-*.toml; do
     run=runs/shapes/$(basename "$config" .toml)
-    # Runs 14, and 15 to 17, learn different parts of the same model.
-    if [ "$(basename "$run")" = 17-imitation ] && [ ! -d runs/shapes/15-and-16 ]; then
-        scripts/with-part.py runs/shapes/15-imitation/final model.clip_vision_embedding.clip_vision_model. \
-            runs/shapes/16-image-encoder/final runs/shapes/15-and-16
-    elif [ "$(basename "$run")" = 18-stage2 ] && [ ! -d runs/shapes/14-and-17 ]; then
-        scripts/with-part.py runs/shapes/17-imitation/final stable_diffusion_head.unet. \
-            runs/shapes/14-denoiser/final runs/shapes/14-and-17
-    fi
     if [ ! -d "$run/final" ]; then
         "$program" train --config "$config" --resume
     fi

@@ -7,7 +7,7 @@ use dreamllm::weights::CheckpointFolder;
 use std::path::Path;
 use std::process::Command;
 
-const RUNS: [&str; 13] = [
+const RUNS: [&str; 19] = [
     "01-autoencoder",
     "02-denoiser",
     "03-image-encoder",
@@ -21,6 +21,12 @@ const RUNS: [&str; 13] = [
     "11-stage1",
     "12-stage2",
     "13-stage3",
+    "14-denoiser",
+    "15-imitation",
+    "16-image-encoder",
+    "17-imitation",
+    "18-stage2",
+    "19-stage3",
 ];
 
 fn dreamllm(arguments: &[&str]) -> String {
@@ -66,8 +72,8 @@ fn every_step_of_the_default_model_goes_on_from_the_one_before() {
     let ([encoder, quant, decoder], after) = (encoded("08-denoiser"), encoded("09-decoder"));
     assert!(after[0] == encoder && after[1] == quant && after[2] != decoder);
     // A finished run has nothing left to do, and the last folder draws and answers, a little at least.
-    dreamllm(&["train", "--config", &at("13-stage3.toml"), "--resume"]);
-    let model = at("13-stage3/final");
+    dreamllm(&["train", "--config", &at("19-stage3.toml"), "--resume"]);
+    let model = at("19-stage3/final");
     let report = dreamllm(&["eval", "-m", &model, "--count", "2", "--steps", "2", "--batch", "5", "--json"]);
     let report: serde_json::Value = serde_json::from_str(&report).unwrap();
     let tables = report["report"]["tables"].as_array().unwrap();
@@ -80,6 +86,6 @@ fn every_step_of_the_default_model_goes_on_from_the_one_before() {
     assert_eq!(asked("questions over two pictures", "all"), 5);
     assert_eq!(asked("compositions", "two pictures in one"), 2);
     // How it is best drawn came along from the configs.
-    let drawing = folder.path().join("13-stage3/final/drawing_config.json");
+    let drawing = folder.path().join("19-stage3/final/drawing_config.json");
     assert_eq!(std::fs::read(drawing).unwrap(), std::fs::read(format!("{configs}/drawing_config.json")).unwrap());
 }

@@ -193,6 +193,15 @@ mod tests {
     const RATE: &str = "[optimiser]\nrate = 1e-3\n";
 
     #[test]
+    fn settings_are_the_same_after_a_file() {
+        let themes =
+            "[records]\nbatch = 2\nimitation = 0.1\nthemes = { stories = 0.12, edits = 0.14, questions = 0.28 }\n";
+        let settings = parse(&format!("{IMITATION}{themes}{RATE}")).unwrap().settings().unwrap();
+        let read: serde_json::Value = serde_json::from_str(&settings.to_string()).unwrap();
+        assert_eq!(read, settings);
+    }
+
+    #[test]
     fn records_are_for_imitation_and_have_themes() {
         let records = "[records]\nbatch = 2\nimitation = 10.0\n";
         let with = |head: &str, themes: &str| parse(&format!("{head}{records}themes = {{ {themes} }}\n{RATE}"));

@@ -4,8 +4,8 @@
 //! `loss = L_lm(records) + w · (error of captions + mean (condition of a record's picture − SceneEncoder(what is known of it))²)`
 
 use super::{PretrainConfig, RecordsConfig, SceneEncoder};
-use crate::data::shapes::{Dice, Theme, ToldRecord, World};
-use crate::data::{self, Chance, SampleBuilder, TrainingBatch};
+use crate::data::shapes::{Dice, Slots, Theme, ToldRecord, World};
+use crate::data::{self, Chance, Sample, SampleBuilder, TrainingBatch};
 use crate::models::dreamllm::DreamLlm;
 use crate::ops::mse::mse;
 use crate::tensor::Tensor;
@@ -28,9 +28,9 @@ pub(super) struct RecordLosses {
     pub imitation: Option<Tensor>,
 }
 
-/// The stream of random numbers that chooses themes and lengths; records have others.
-const THEMES: u32 = 2;
-/// A step has one in so many records of its range, those of like length.
+/// The stream of random numbers that chooses a step's theme and length; records have others.
+const CHOICES: u32 = 2;
+/// Records are sorted by length into so many batches, of which a step learns one: rows are padded to the longest of a batch.
 const LENGTHS: usize = 4;
 
 impl Records {
@@ -48,10 +48,19 @@ impl Records {
         Ok(Some(Records { config, world, seed, builder, objective }))
     }
 
-    /// The losses of a step, whose records are all of one theme and of like length: rows of a batch are padded to the longest.
+    /// The losses of a step.
     pub fn losses(&self, model: &DreamLlm, teacher: &SceneEncoder, step: u64) -> Result<RecordLosses> {
+        let (samples, told) = self.samples(step)?;
+        let inputs = Inputs::new(&model.gpu, TrainingBatch::new(samples, &self.builder.special))?;
+        let (language, conditions) = self.objective.language_and_conditions(model, &inputs, &[])?;
+        let error = |conditions: Tensor| mse(&conditions, &teacher.forward(&model.gpu, &told)?, None);
+        Ok(RecordLosses { language, imitation: conditions.map(error).transpose()? })
+    }
+
+    /// The samples of a step, of one theme and of like length, and what is known of the pictures that they draw.
+    fn samples(&self, step: u64) -> Result<(Vec<Sample>, Vec<Slots>)> {
         let (themes, shares): (Vec<Theme>, Vec<f32>) = self.config.themes.iter().unzip();
-        let mut dice = Dice::new(self.seed, THEMES, step);
+        let mut dice = Dice::new(self.seed, CHOICES, step);
         let theme = themes[dice.weighted(&shares)];
         let range = (self.config.batch * LENGTHS) as u64;
         let mut records = (step * range..(step + 1) * range)
@@ -70,10 +79,7 @@ impl Records {
             told.extend_from_slice(known.get(..drawn).ok_or_else(|| unknown(drawn, known.len()))?);
             samples.push(sample);
         }
-        let inputs = Inputs::new(&model.gpu, TrainingBatch::new(samples, &self.builder.special))?;
-        let (language, conditions) = self.objective.language_and_conditions(model, &inputs, &[])?;
-        let error = |conditions: Tensor| mse(&conditions, &teacher.forward(&model.gpu, &told)?, None);
-        Ok(RecordLosses { language, imitation: conditions.map(error).transpose()? })
+        Ok((samples, told))
     }
 }
 
