@@ -62,6 +62,7 @@ fn preparation(model: &Path, fresh: &Path, out: &Path, budget: &Budget, seed: u6
         patterns: 0.0,
         told: 0.0,
         drop: 0.05,
+        snr_gamma: None,
         records: None,
         scene_encoder: Some(scene_encoder),
         autoencoder: Default::default(),

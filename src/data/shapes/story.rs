@@ -36,7 +36,7 @@ impl World {
             false => format!("here is {name}"),
         }];
         let mut told = vec![None];
-        // Its colours are its pattern.
+        // Its colours are its pattern, which no word says.
         let known = ObjectDemand { color: None, ..ObjectDemand::of(&subject) };
         while scenes.len() < pictures {
             let mut scene = self.showing(&subject, dice);
@@ -72,16 +72,21 @@ impl World {
         Story { name, scenes, texts, told }
     }
 
-    /// A large object whose quarters have at least two colours.
-    fn subject(&self, dice: &mut Dice) -> Object {
+    /// The colours of a subject's quarters, of this split: at least two.
+    pub fn pattern(&self, dice: &mut Dice) -> [Color; 4] {
         let heldout = self.split == Split::Heldout;
-        let pattern = loop {
+        loop {
             let pattern = [Color::Red; 4].map(|_| dice.pick(Color::ALL));
             let split = self.split == Split::All || pattern_is_heldout(pattern) == heldout;
             if split && pattern.iter().any(|color| *color != pattern[0]) {
-                break pattern;
+                return pattern;
             }
-        };
+        }
+    }
+
+    /// A large object with a pattern.
+    fn subject(&self, dice: &mut Dice) -> Object {
+        let pattern = self.pattern(dice);
         Object {
             shape: dice.pick(&OUTLINES),
             color: pattern[0],

@@ -2,7 +2,7 @@
 
 use super::edge_weights;
 use crate::Result;
-use crate::data::shapes::{Color, Demand, Scene, Slots, World, caption, scene_slots, slots};
+use crate::data::shapes::{Demand, Scene, Slots, World, caption, scene_slots, slots};
 use crate::gpu::Gpu;
 use crate::image::{FloatImage, RgbImage, clip_pixels, diffusion_pixels};
 use crate::models::config::ClipPreprocessConfig;
@@ -24,7 +24,7 @@ impl Scenes {
             let caption = caption(&scene, &mut dice);
             if dice.chance(patterns) {
                 let n = dice.below(scene.objects.len());
-                scene.objects[n].pattern = Some(std::array::from_fn(|_| dice.pick(Color::ALL)));
+                scene.objects[n].pattern = Some(world.pattern(&mut dice));
             }
             all.scenes.push(scene);
             all.captions.push((caption.text, caption.demand));

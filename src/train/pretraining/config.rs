@@ -52,6 +52,10 @@ pub struct PretrainConfig {
     /// Share of the scenes that it is told nothing about.
     #[serde(default = "tenth")]
     pub drop: f32,
+    /// γ of the denoiser's min-SNR weights, see [`DiffusionOptions`](crate::train::DiffusionOptions): less weight on little noise,
+    /// where only edges are left to get right.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub snr_gamma: Option<f64>,
     /// A file with the scene encoder that is imitated, or that a denoiser goes on with and leaves as it is; a denoiser's run writes it.
     pub scene_encoder: Option<PathBuf>,
     /// Factors of the autoencoder's loss.
@@ -150,6 +154,7 @@ impl PretrainConfig {
             ("patterns", share(self.patterns), "is a share, between 0 and 1"),
             ("told", share(self.told), "is a share, between 0 and 1"),
             ("drop", share(self.drop), "is a share, between 0 and 1"),
+            ("snr_gamma", self.snr_gamma.is_none_or(|gamma| gamma > 0.0), "must be above 0"),
             ("scene_encoder", !imitates || self.scene_encoder.is_some(), "is what is imitated, and must be given"),
             ("autoencoder", [absolute, divergence, edges].into_iter().all(natural), "has factors of at least 0"),
             ("records", imitates || self.records.is_none(), "are for imitation"),
@@ -182,6 +187,7 @@ impl PretrainConfig {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::ops::Add;
 
     fn parse(text: &str) -> Result<PretrainConfig, String> {
         let config: PretrainConfig = parse_toml(text)?;
@@ -199,6 +205,15 @@ mod tests {
         let settings = parse(&format!("{IMITATION}{themes}{RATE}")).unwrap().settings().unwrap();
         let read: serde_json::Value = serde_json::from_str(&settings.to_string()).unwrap();
         assert_eq!(read, settings);
+    }
+
+    #[test]
+    fn weights_by_noise_are_positive() {
+        let with = |gamma: &str| parse(&IMITATION.replace("steps", &format!("snr_gamma = {gamma}\nsteps")).add(RATE));
+        assert_eq!(with("5.0").unwrap().snr_gamma, Some(5.0));
+        for none in ["0.0", "-1.0", "nan"] {
+            assert_eq!(with(none).unwrap_err(), "snr_gamma must be above 0", "{none}");
+        }
     }
 
     #[test]

@@ -129,8 +129,9 @@ impl PretrainTask {
         let count = scenes.scenes.len();
         let told = scenes.slots(&uniforms(seed, count), self.config.told, self.config.drop);
         let condition = self.scene_encoder.forward(gpu, &told)?;
-        let options = DiffusionOptions::default();
-        let draws = Draws::seeded(gpu, seed, self.latents(count)?, self.schedule.timesteps(), &options)?;
+        let options = DiffusionOptions { snr_gamma: self.config.snr_gamma, ..Default::default() };
+        let drawn = Draws::seeded(gpu, seed, self.latents(count)?, self.schedule.timesteps(), &options)?;
+        let draws = Draws { timesteps: spread(&drawn.timesteps, self.schedule.timesteps()), ..drawn };
         diffusion_loss(diffusion, &pixels, &condition, &draws, &self.schedule, &options)
     }
 
@@ -178,6 +179,13 @@ impl PretrainTask {
 fn imitating(config: &PretrainConfig) -> Trained {
     let words = Trained { decoder: true, condition_projector: true, dream_queries: true, ..Default::default() };
     Trained { visual_projector: config.records.is_some(), ..words }
+}
+
+/// As many timesteps as are given, evenly spread from the first of them on and around the end, so that every batch has every
+/// amount of noise (Kingma et al. 2021, Variational Diffusion Models, appendix I).
+fn spread(drawn: &[usize], timesteps: usize) -> Vec<usize> {
+    let first = drawn.first().copied().unwrap_or_default();
+    (0..drawn.len()).map(|i| (first + i * timesteps / drawn.len()) % timesteps).collect()
 }
 
 /// Two numbers for every sample; streams 0 to 5 of a seed are the diffusion loss's own.
@@ -261,5 +269,19 @@ impl Task for PretrainTask {
 
     async fn show(&self, parameters: &Parameters, to: &Path) -> Result<()> {
         super::examples::show(self, parameters, to).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::spread;
+
+    #[test]
+    fn timesteps_of_a_batch_are_evenly_spread() {
+        assert_eq!(spread(&[7, 3, 9, 1], 12), [7, 10, 1, 4]);
+        assert_eq!(spread(&[999], 1000), [999]);
+        let mut many = spread(&[731; 32], 1000);
+        many.sort_unstable();
+        assert!(many.windows(2).all(|two| (31..=32).contains(&(two[1] - two[0]))) && many[0] < 32);
     }
 }
