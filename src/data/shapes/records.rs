@@ -277,8 +277,9 @@ mod tests {
             let objects = recognise(picture).unwrap().objects.iter().map(object).collect();
             let shown = whole(&Demand { objects, ..Demand::default() });
             let looks = |slots: &Slots| {
-                let values = |slot: usize, end: usize| slots[slot].get(1..end).unwrap_or_default();
-                let mut looks = [1, 3, 5].map(|object| [values(object, 3), values(object + 1, 5)].concat());
+                // Shape, size and colour.
+                let look = |object: usize| [1, 2, 6].map(|i| slots[object].get(i).map(|(value, _)| *value));
+                let mut looks = [1, 3, 5].map(look);
                 looks.sort();
                 looks
             };

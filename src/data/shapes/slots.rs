@@ -4,28 +4,29 @@
 //! | slot | what |
 //! |---|---|
 //! | 0 | the background |
-//! | 1, 3, 5 | an object: shape, size, texture, place, and on which side of another one it is |
-//! | 2, 4, 6 | the colours of its quarters: of one colour all four, of a subject its pattern |
+//! | 1, 3, 5 | an object: shape, colour, size, texture, place, and on which side of another one it is |
+//! | 2, 4, 6 | the colours of its quarters, if it has a pattern |
 //! | 7 | the number of objects |
 //!
-//! An object of one colour is told as a pattern is, because patterns have every colour in every shape: what is learned from them
-//! serves the pairs of colour and shape that training never shows.
+//! Of a pattern the object's slot has the four colours, each with a quarter of the weight. Patterns have every colour in every shape,
+//! so that what is learned from them serves the pairs of colour and shape that training never shows.
 
 use super::demand::{Demand, ObjectDemand};
 use super::scene::{Color, Ground, Place, Relation, Scene, Shape, Size, Texture};
 
 /// Number of slots.
 pub const SLOTS: usize = 8;
-/// The values in every slot.
-pub type Slots = [Vec<usize>; SLOTS];
+/// The values in every slot, with their weights.
+pub type Slots = [Vec<(usize, f32)>; SLOTS];
 /// Most objects that have slots.
 const OBJECTS: usize = 3;
 
 /// Attributes with the number of their values; one more stands for "not said".
-const ATTRIBUTES: [usize; 11] = [
+const ATTRIBUTES: [usize; 12] = [
     Ground::ALL.len(),
     OBJECTS,
     Shape::ALL.len(),
+    Color::ALL.len(),
     Size::ALL.len(),
     Texture::ALL.len(),
     Place::ALL.len(),
@@ -38,7 +39,8 @@ const ATTRIBUTES: [usize; 11] = [
 const GROUND: usize = 0;
 const COUNT: usize = 1;
 const SHAPE: usize = 2;
-const QUARTER: usize = 7;
+const COLOR: usize = 3;
+const QUARTER: usize = 8;
 
 /// Number of different values that [`slots`] speaks of.
 pub const SLOT_VALUES: usize = {
@@ -53,14 +55,26 @@ pub const SLOT_VALUES: usize = {
 /// The values in every slot, each below [`SLOT_VALUES`]. `patterns` are those of the objects in the demand's order; they go
 /// before colours. Without a demand nothing is said at all.
 pub fn slots(demand: Option<&Demand>, patterns: &[Option<[Color; 4]>]) -> Slots {
-    let mut slots: Slots = std::array::from_fn(|slot| vec![slot]);
+    let mut slots: Slots = std::array::from_fn(|slot| vec![(slot, 1.0)]);
     let Some(demand) = demand else { return slots };
-    slots[0].push(value(GROUND, demand.ground.map(|ground| ground as usize)));
-    slots[7].push(value(COUNT, Some(demand.objects.len().clamp(1, OBJECTS) - 1)));
+    let mut say = |slot: usize, attribute: usize, said: Option<usize>, weight: f32| {
+        slots[slot].push((value(attribute, said), weight));
+    };
+    say(0, GROUND, demand.ground.map(|ground| ground as usize), 1.0);
+    say(7, COUNT, Some(demand.objects.len().clamp(1, OBJECTS) - 1), 1.0);
     for (n, object) in demand.objects.iter().take(OBJECTS).enumerate() {
-        slots[1 + 2 * n].extend(attributes(object, side(demand, n)));
-        if let Some(pattern) = patterns.get(n).copied().flatten().or(object.color.map(|color| [color; 4])) {
-            slots[2 + 2 * n].extend((0..4).map(|quarter| value(QUARTER + quarter, Some(pattern[quarter] as usize))));
+        let slot = 1 + 2 * n;
+        for (attribute, said) in attributes(object, side(demand, n)) {
+            say(slot, attribute, said, 1.0);
+        }
+        match patterns.get(n).copied().flatten() {
+            None => say(slot, COLOR, object.color.map(|color| color as usize), 1.0),
+            Some(pattern) => {
+                for (quarter, color) in pattern.into_iter().enumerate() {
+                    say(slot, COLOR, Some(color as usize), 0.25);
+                    say(slot + 1, QUARTER + quarter, Some(color as usize), 1.0);
+                }
+            }
         }
     }
     slots
@@ -72,15 +86,15 @@ pub fn scene_slots(scene: &Scene) -> Slots {
     slots(Some(&Demand::of(scene)), &patterns)
 }
 
-fn attributes(object: &ObjectDemand, side: Option<Relation>) -> [usize; 5] {
-    let values = [
-        object.shape.map(|x| x as usize),
-        object.size.map(|x| x as usize),
-        object.texture.map(|x| x as usize),
-        object.place.map(|x: Place| x as usize),
-        side.map(|x| x as usize),
-    ];
-    std::array::from_fn(|i| value(SHAPE + i, values[i]))
+/// What is said of an object, but for its colour.
+fn attributes(object: &ObjectDemand, side: Option<Relation>) -> [(usize, Option<usize>); 5] {
+    [
+        (SHAPE, object.shape.map(|x| x as usize)),
+        (COLOR + 1, object.size.map(|x| x as usize)),
+        (COLOR + 2, object.texture.map(|x| x as usize)),
+        (COLOR + 3, object.place.map(|x: Place| x as usize)),
+        (COLOR + 4, side.map(|x| x as usize)),
+    ]
 }
 
 /// On which side of another object one is said to be.
@@ -111,33 +125,42 @@ mod tests {
             let (scene, mut dice) = world.scene(index);
             let demand = caption(&scene, &mut dice).demand;
             let slots = slots(Some(&demand), &[]);
-            assert!(slots.iter().flatten().all(|value| *value < SLOT_VALUES));
+            assert!(slots.iter().flatten().all(|(value, _)| *value < SLOT_VALUES));
             let known = seen.entry(format!("{slots:?}")).or_insert_with(|| demand.clone());
             assert_eq!(known, &demand);
         }
     }
 
     #[test]
-    fn a_color_is_told_as_four_equal_quarters_and_a_pattern_goes_before_it() {
-        let demand = |text: &str| Demand::parse(text).unwrap();
-        let quarters = |color: Color| (0..4).map(|q| value(QUARTER + q, Some(color as usize))).collect::<Vec<_>>();
-        let plain = slots(Some(&demand("a red star")), &[]);
-        assert_eq!(plain[2][1..], quarters(Color::Red));
-        let patterned = slots(Some(&demand("a red star")), &[Some([Color::Blue; 4])]);
-        assert_eq!((&plain[1], &patterned[2][1..]), (&patterned[1], quarters(Color::Blue).as_slice()));
-        assert_eq!(slots(Some(&demand("a star")), &[])[2], [2]);
+    fn a_pattern_is_told_by_place_and_in_the_objects_slot_by_share() {
+        let demand = Demand::parse("a red star").unwrap();
+        let color = |color: Color| value(COLOR, Some(color as usize));
+        let shares = |slots: &Slots, color: usize| {
+            slots[1].iter().filter(|(value, _)| *value == color).map(|(_, weight)| weight).sum::<f32>()
+        };
+        let plain = slots(Some(&demand), &[]);
+        assert_eq!((shares(&plain, color(Color::Red)), plain[2].len()), (1.0, 1));
+        let pattern = [Color::Blue, Color::Green, Color::Blue, Color::Blue];
+        let patterned = slots(Some(&demand), &[Some(pattern)]);
+        let told = [Color::Red, Color::Green, Color::Blue].map(|of| shares(&patterned, color(of)));
+        assert_eq!(told, [0.0, 0.25, 0.75]);
+        assert_eq!(patterned[2][2], (value(QUARTER + 1, Some(Color::Green as usize)), 1.0));
+        // All weights of a slot but its own sum up to the same.
+        let sum = |slots: &Slots| slots[1].iter().map(|(_, weight)| weight).sum::<f32>();
+        assert_eq!((sum(&plain), sum(&patterned)), (7.0, 7.0));
     }
 
     #[test]
     fn every_value_occurs() {
         let world = World { side: 64, medium: true, textures: true, objects: [1.0, 1.0, 1.0], ..World::default() };
-        let mut seen: BTreeSet<usize> = slots(None, &[]).into_iter().flatten().collect();
+        let values = |slots: Slots| slots.into_iter().flatten().map(|(value, _)| value);
+        let mut seen: BTreeSet<usize> = values(slots(None, &[])).collect();
         assert_eq!(seen.len(), SLOTS);
         for index in 0..2000 {
             let (mut scene, mut dice) = world.scene(index);
-            seen.extend(slots(Some(&caption(&scene, &mut dice).demand), &[]).into_iter().flatten());
+            seen.extend(values(slots(Some(&caption(&scene, &mut dice).demand), &[])));
             scene.objects[0].pattern = Some(world.pattern(&mut dice));
-            seen.extend(scene_slots(&scene).into_iter().flatten());
+            seen.extend(values(scene_slots(&scene)));
         }
         // The number of objects and a quarter's colour are always said where there is a slot for them.
         assert_eq!(seen.len(), SLOT_VALUES - 5);

@@ -1,7 +1,7 @@
 //! Condition vectors without words: the teacher from which the image generator learns to draw, and which the dream queries
 //! are to imitate.
 //!
-//! `condition[slot] = √V · Σ over the slot's values of W[:, value]`, W `[E, V]`, one matrix. It plays the part of Stable
+//! `condition[slot] = √V · Σ over the slot's values of weight · W[:, value]`, W `[E, V]`, one matrix. It plays the part of Stable
 //! Diffusion's text encoder before DreamLLM: what the UNet attends to is given by [slots](crate::data::shapes::slots).
 
 use crate::Result;
@@ -23,7 +23,9 @@ impl SceneEncoder {
     pub fn forward(&self, gpu: &Gpu, pictures: &[Slots]) -> Result<Tensor> {
         let mut values = vec![0.0; pictures.len() * SLOTS * SLOT_VALUES];
         for (row, slot) in pictures.iter().flatten().enumerate() {
-            slot.iter().for_each(|value| values[row * SLOT_VALUES + value] = (SLOT_VALUES as f32).sqrt());
+            for (value, weight) in slot {
+                values[row * SLOT_VALUES + value] += weight * (SLOT_VALUES as f32).sqrt();
+            }
         }
         self.0.forward(&Tensor::from_f32(gpu, &values, [pictures.len(), SLOTS, SLOT_VALUES])?)
     }
