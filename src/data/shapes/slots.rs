@@ -40,6 +40,10 @@ const GROUND: usize = 0;
 const COUNT: usize = 1;
 const SHAPE: usize = 2;
 const COLOR: usize = 3;
+const SIZE: usize = 4;
+const TEXTURE: usize = 5;
+const PLACE: usize = 6;
+const SIDE: usize = 7;
 const QUARTER: usize = 8;
 
 /// Number of different values that [`slots`] speaks of.
@@ -90,10 +94,10 @@ pub fn scene_slots(scene: &Scene) -> Slots {
 fn attributes(object: &ObjectDemand, side: Option<Relation>) -> [(usize, Option<usize>); 5] {
     [
         (SHAPE, object.shape.map(|x| x as usize)),
-        (COLOR + 1, object.size.map(|x| x as usize)),
-        (COLOR + 2, object.texture.map(|x| x as usize)),
-        (COLOR + 3, object.place.map(|x: Place| x as usize)),
-        (COLOR + 4, side.map(|x| x as usize)),
+        (SIZE, object.size.map(|x| x as usize)),
+        (TEXTURE, object.texture.map(|x| x as usize)),
+        (PLACE, object.place.map(|x: Place| x as usize)),
+        (SIDE, side.map(|x| x as usize)),
     ]
 }
 

@@ -155,6 +155,7 @@ impl PretrainConfig {
             ("told", share(self.told), "is a share, between 0 and 1"),
             ("drop", share(self.drop), "is a share, between 0 and 1"),
             ("snr_gamma", self.snr_gamma.is_none_or(|gamma| gamma > 0.0), "must be above 0"),
+            ("snr_gamma", self.pretrain == Pretraining::Denoiser || self.snr_gamma.is_none(), "is for the denoiser"),
             ("scene_encoder", !imitates || self.scene_encoder.is_some(), "is what is imitated, and must be given"),
             ("autoencoder", [absolute, divergence, edges].into_iter().all(natural), "has factors of at least 0"),
             ("records", imitates || self.records.is_none(), "are for imitation"),
@@ -187,7 +188,6 @@ impl PretrainConfig {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::ops::Add;
 
     fn parse(text: &str) -> Result<PretrainConfig, String> {
         let config: PretrainConfig = parse_toml(text)?;
@@ -208,12 +208,14 @@ mod tests {
     }
 
     #[test]
-    fn weights_by_noise_are_positive() {
-        let with = |gamma: &str| parse(&IMITATION.replace("steps", &format!("snr_gamma = {gamma}\nsteps")).add(RATE));
-        assert_eq!(with("5.0").unwrap().snr_gamma, Some(5.0));
+    fn weights_by_noise_are_positive_and_for_the_denoiser() {
+        let with = |head: &str, gamma: &str| parse(&format!("snr_gamma = {gamma}\n{head}{RATE}"));
+        let denoiser = IMITATION.replace("'imitation'", "'denoiser'");
+        assert_eq!(with(&denoiser, "5.0").unwrap().snr_gamma, Some(5.0));
         for none in ["0.0", "-1.0", "nan"] {
-            assert_eq!(with(none).unwrap_err(), "snr_gamma must be above 0", "{none}");
+            assert_eq!(with(&denoiser, none).unwrap_err(), "snr_gamma must be above 0", "{none}");
         }
+        assert_eq!(with(IMITATION, "5.0").unwrap_err(), "snr_gamma is for the denoiser");
     }
 
     #[test]
