@@ -12,13 +12,16 @@ use crate::data::record::{Document, Record, Turn};
 use crate::image::RgbImage;
 use serde::{Deserialize, Serialize};
 
+/// Most questions about a picture: its tokens, of which there are more than of all the questions, are then read for several answers.
+const QUESTIONS: usize = 6;
+
 /// What a record is made of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Theme {
     /// A picture and its caption (a pair).
     Captions,
-    /// One to three questions about a picture (a conversation).
+    /// One to six questions about a picture (a conversation).
     Questions,
     /// A question over two or three pictures (a conversation).
     Comparisons,
@@ -155,14 +158,14 @@ impl World {
     fn questions(&self, dice: &mut Dice) -> Record<RgbImage> {
         let scene = self.draw(dice);
         let mut turns = Vec::new();
-        let mut asked: Vec<Topic> = Vec::new();
-        let wanted = 1 + dice.below(3);
+        let mut asked: Vec<String> = Vec::new();
+        let wanted = 1 + dice.below(QUESTIONS);
         while asked.len() < wanted {
             let question = Question::any(&scene, dice);
-            if asked.contains(&question.topic) {
+            if asked.contains(&question.text) {
                 continue;
             }
-            asked.push(question.topic);
+            asked.push(question.text.clone());
             let first = turns.is_empty();
             let text = if first { format!("<image>{}", question.text) } else { question.text };
             let pictures = if first { vec![scene.render()] } else { vec![] };
