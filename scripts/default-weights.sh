@@ -15,7 +15,7 @@ for config in configs/shapes/[0-9][0-9]-*.toml; do
     fi
 done
 if [ ! -d runs/shapes/weights ]; then
-    "$program" convert runs/shapes/25-denoiser/final runs/shapes/weights --weights f16
+    "$program" convert runs/shapes/30-stage3/final runs/shapes/weights --weights f16
     cp runs/shapes/02-denoiser/final/scene_encoder.safetensors configs/shapes/model/drawing_config.json runs/shapes/weights/
 fi
 "$program" eval -m runs/shapes/weights --count 100 --out runs/shapes/eval.json

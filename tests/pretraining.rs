@@ -7,7 +7,7 @@ use dreamllm::weights::CheckpointFolder;
 use std::path::Path;
 use std::process::Command;
 
-const RUNS: [&str; 25] = [
+const RUNS: [&str; 30] = [
     "01-autoencoder",
     "02-denoiser",
     "03-image-encoder",
@@ -33,6 +33,11 @@ const RUNS: [&str; 25] = [
     "23-stage2",
     "24-stage3",
     "25-denoiser",
+    "26-denoiser",
+    "27-imitation",
+    "28-imitation",
+    "29-stage2",
+    "30-stage3",
 ];
 
 fn dreamllm(arguments: &[&str]) -> String {
@@ -78,8 +83,8 @@ fn every_step_of_the_default_model_goes_on_from_the_one_before() {
     let ([encoder, quant, decoder], after) = (encoded("08-denoiser"), encoded("09-decoder"));
     assert!(after[0] == encoder && after[1] == quant && after[2] != decoder);
     // A finished run has nothing left to do, and the last folder draws and answers, a little at least.
-    dreamllm(&["train", "--config", &at("25-denoiser.toml"), "--resume"]);
-    let model = at("25-denoiser/final");
+    dreamllm(&["train", "--config", &at("30-stage3.toml"), "--resume"]);
+    let model = at("30-stage3/final");
     let report = dreamllm(&["eval", "-m", &model, "--count", "2", "--steps", "2", "--batch", "5", "--json"]);
     let report: serde_json::Value = serde_json::from_str(&report).unwrap();
     let tables = report["report"]["tables"].as_array().unwrap();
@@ -92,6 +97,6 @@ fn every_step_of_the_default_model_goes_on_from_the_one_before() {
     assert_eq!(asked("questions over two pictures", "all"), 5);
     assert_eq!(asked("compositions", "two pictures in one"), 2);
     // How it is best drawn came along from the configs.
-    let drawing = folder.path().join("25-denoiser/final/drawing_config.json");
+    let drawing = folder.path().join("30-stage3/final/drawing_config.json");
     assert_eq!(std::fs::read(drawing).unwrap(), std::fs::read(format!("{configs}/drawing_config.json")).unwrap());
 }
