@@ -12,7 +12,7 @@ dreamllm() {
 rm -rf out/document
 dreamllm dream "a small red circle left of a large blue square" -o out/drawn.png
 dreamllm ask "what color is the circle?" --image out/drawn.png
-dreamllm ask "what do we see?" --image examples/shapes.png
+dreamllm ask "what color is the diamond?" --image examples/shapes.png
 dreamllm dream "make the background dark" --image examples/shapes.png -o out/edited.png
 dreamllm compose "show a small red circle and make it different" -o out/document
 printf '\nDrawn: out/drawn.png. Edited: out/edited.png, from examples/shapes.png. Document: out/document/document.html.\n'
