@@ -12,7 +12,7 @@ use crate::data::record::{Document, Record, Turn};
 use crate::image::RgbImage;
 use serde::{Deserialize, Serialize};
 
-/// Most questions about a picture: its tokens, of which there are more than of all the questions, are then read for several answers.
+/// Most questions about a picture, which is then drawn and read once for all of their answers.
 const QUESTIONS: usize = 6;
 
 /// What a record is made of.
