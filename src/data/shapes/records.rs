@@ -14,6 +14,10 @@ use serde::{Deserialize, Serialize};
 
 /// Most questions about a picture, which is then drawn and read once for all of their answers.
 const QUESTIONS: usize = 6;
+/// How often each of [`Topic::SINGLE`] is asked: what needs two things looked up at once is learned last.
+const SINGLE: [f32; 10] = [1.0, 1.0, 0.7, 1.0, 1.0, 3.0, 1.3, 1.3, 0.4, 1.0];
+/// How often pictures are drawn for each of [`Topic::SEVERAL`].
+const SEVERAL: [f32; 5] = [0.2, 0.1, 0.25, 0.05, 0.4];
 
 /// What a record is made of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -23,7 +27,7 @@ pub enum Theme {
     Captions,
     /// One to six questions about a picture (a conversation).
     Questions,
-    /// A question over two or three pictures (a conversation).
+    /// One to six questions over two or three pictures (a conversation).
     Comparisons,
     /// A picture to be drawn on request, often changed in a second turn, or one to be described (a conversation).
     Instructions,
@@ -108,10 +112,9 @@ impl World {
             }
             Theme::Questions => ToldRecord { record: self.questions(dice), told: vec![] },
             Theme::Comparisons => {
-                let (count, topic) = (2 + usize::from(dice.chance(0.3)), dice.pick(Topic::SEVERAL));
-                let (scenes, question) = self.question_over(count, topic, dice);
-                let asked = Turn { text: "<image>".repeat(count) + &question.text, pictures: draw(&scenes) };
-                ToldRecord { record: Record::Conversation(vec![asked, said(question.answer)]), told: vec![] }
+                let (count, topic) = (2 + usize::from(dice.chance(0.3)), Topic::SEVERAL[dice.weighted(&SEVERAL)]);
+                let (scenes, questions) = self.questions_over(count, topic, QUESTIONS, dice);
+                ToldRecord { record: conversation(&scenes, questions), told: vec![] }
             }
             Theme::Instructions => self.instruction(dice),
             Theme::Edits => {
@@ -157,21 +160,15 @@ impl World {
 
     fn questions(&self, dice: &mut Dice) -> Record<RgbImage> {
         let scene = self.draw(dice);
-        let mut turns = Vec::new();
-        let mut asked: Vec<String> = Vec::new();
+        let mut questions: Vec<Question> = Vec::new();
         let wanted = 1 + dice.below(QUESTIONS);
-        while asked.len() < wanted {
-            let question = Question::any(&scene, dice);
-            if asked.contains(&question.text) {
-                continue;
+        while questions.len() < wanted {
+            let Some(question) = Question::about(&scene, Topic::SINGLE[dice.weighted(&SINGLE)], dice) else { continue };
+            if questions.iter().all(|asked| asked.text != question.text) {
+                questions.push(question);
             }
-            asked.push(question.text.clone());
-            let first = turns.is_empty();
-            let text = if first { format!("<image>{}", question.text) } else { question.text };
-            let pictures = if first { vec![scene.render()] } else { vec![] };
-            turns.extend([Turn { text, pictures }, said(question.answer)]);
         }
-        Record::Conversation(turns)
+        conversation(&[scene], questions)
     }
 
     fn instruction(&self, dice: &mut Dice) -> ToldRecord {
@@ -202,8 +199,14 @@ fn edited(first: &Demand, scenes: &[Scene]) -> Vec<Slots> {
     std::iter::once(slots(Some(first), &[])).chain(seen).collect()
 }
 
-fn draw(scenes: &[Scene]) -> Vec<RgbImage> {
-    scenes.iter().map(Scene::render).collect()
+/// Questions and answers about pictures, which are shown with the first.
+fn conversation(scenes: &[Scene], questions: Vec<Question>) -> Record<RgbImage> {
+    let mut pictures: Vec<RgbImage> = scenes.iter().map(Scene::render).collect();
+    let turns = questions.into_iter().flat_map(|Question { text, answer, .. }| {
+        let pictures = std::mem::take(&mut pictures);
+        [Turn { text: "<image>".repeat(pictures.len()) + &text, pictures }, said(answer)]
+    });
+    Record::Conversation(turns.collect())
 }
 
 fn said(answer: &str) -> Turn<RgbImage> {

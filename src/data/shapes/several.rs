@@ -10,6 +10,13 @@ use super::world::World;
 /// Which picture, as a word.
 const ORDINALS: [&str; 3] = ["first", "second", "third"];
 
+/// How often another question over the same pictures is about which of them, one of them, or all of them.
+const FURTHER: [f32; 3] = [0.4, 0.3, 0.3];
+/// So many other questions are tried at most for each that is wanted: few pictures have one of every kind.
+const TRIES: usize = 4;
+/// How often a "no" about a colour or shape in common is kept where the pictures were not drawn for it: by chance few have one.
+const KEPT: f32 = 0.15;
+
 impl World {
     /// Two or three scenes of this split, and a question that needs all of them.
     pub fn question_over(&self, count: usize, topic: Topic, dice: &mut Dice) -> (Vec<Scene>, Question) {
@@ -20,8 +27,8 @@ impl World {
             let asked = match topic {
                 Topic::Which => which(&scenes, dice),
                 Topic::Recall => recall(&scenes, dice),
-                Topic::Across => across(self, &mut scenes, dice),
-                Topic::Change => change(self, &mut scenes, dice),
+                Topic::Across => alike(self, &mut scenes, dice).and_then(|kind| across(&scenes, kind, dice)),
+                Topic::Change => changed(self, &mut scenes, dice).map(|answer| change(count, answer, dice)),
                 _ => Some(sum(&scenes, dice)),
             };
             if let Some((text, answer)) = asked {
@@ -29,6 +36,37 @@ impl World {
                 return (scenes, Question { topic, text, answer });
             }
         }
+    }
+
+    /// The same with up to `most` questions: further ones are about which picture, about one of them, or, where the pictures were
+    /// drawn to have something in common or not, about that.
+    pub fn questions_over(
+        &self,
+        count: usize,
+        topic: Topic,
+        most: usize,
+        dice: &mut Dice,
+    ) -> (Vec<Scene>, Vec<Question>) {
+        let (scenes, first) = self.question_over(count, topic, dice);
+        let (mut questions, wanted) = (vec![first], 1 + dice.below(most.max(1)));
+        for _ in 0..TRIES * wanted {
+            let (other, asked) = match dice.weighted(&FURTHER) {
+                0 => (Topic::Which, which(&scenes, dice)),
+                1 => (Topic::Recall, recall(&scenes, dice)),
+                _ if topic != Topic::Across => continue,
+                _ => {
+                    let kind = dice.below(KINDS);
+                    let keep = kind >= GROUND || dice.chance(KEPT);
+                    let asked = across(&scenes, kind, dice);
+                    (Topic::Across, asked.filter(|(_, answer)| keep || *answer != "no"))
+                }
+            };
+            let Some((text, answer)) = asked else { continue };
+            if questions.len() < wanted && questions.iter().all(|question| question.text != text) {
+                questions.push(Question { topic: other, text, answer });
+            }
+        }
+        (scenes, questions)
     }
 }
 
@@ -73,31 +111,36 @@ fn recall(scenes: &[Scene], dice: &mut Dice) -> Asked {
     Some((format!("{text} in the {} picture?", ORDINALS[n]), question.answer))
 }
 
-/// What pictures of single objects have in common.
-fn across(world: &World, scenes: &mut [Scene], dice: &mut Dice) -> Asked {
+/// Number of things that pictures of single objects can have in common: colour, shape, background; and one larger than the others.
+const KINDS: usize = 4;
+const GROUND: usize = 2;
+
+/// Makes the scenes such of single objects, half of the time with something in common: what, as [`across`] counts.
+fn alike(world: &World, scenes: &mut [Scene], dice: &mut Dice) -> Option<usize> {
     scenes.iter_mut().for_each(|scene| *scene = world.draw_with(1, dice));
-    let kind = dice.below(4);
-    // Half of the time they are to have it in common.
+    let kind = dice.below(KINDS);
     if dice.chance(0.5) {
         let first = scenes[0].clone();
         for scene in scenes.iter_mut().skip(1) {
             match kind {
                 0 => scene.objects[0].color = first.objects[0].color,
                 1 => scene.objects[0].shape = first.objects[0].shape,
-                2 => scene.ground = first.ground,
+                GROUND => scene.ground = first.ground,
                 _ => (),
             }
         }
     }
-    if !scenes.iter().all(|scene| world.takes(scene)) {
-        return None;
-    }
+    scenes.iter().all(|scene| world.takes(scene)).then_some(kind)
+}
+
+/// What pictures of single objects have in common.
+fn across(scenes: &[Scene], kind: usize, dice: &mut Dice) -> Asked {
     let all = if scenes.len() == 2 { "both" } else { "all" };
     let same = |f: &dyn Fn(&Scene) -> usize| yes_or_no(scenes.windows(2).all(|pair| f(&pair[0]) == f(&pair[1])));
     Some(match kind {
         0 => (format!("do {all} objects have the same color?"), same(&|scene| scene.objects[0].color as usize)),
         1 => (format!("do {all} objects have the same shape?"), same(&|scene| scene.objects[0].shape as usize)),
-        2 => (format!("do {all} pictures have the same background?"), same(&|scene| scene.ground as usize)),
+        GROUND => (format!("do {all} pictures have the same background?"), same(&|scene| scene.ground as usize)),
         _ => larger(scenes, dice)?,
     })
 }
@@ -120,20 +163,21 @@ fn sum(scenes: &[Scene], dice: &mut Dice) -> (String, &'static str) {
     (format!("how many objects {ask} in {all} pictures?"), NUMBERS[total.min(6)])
 }
 
-/// The last picture is the one before it with one thing changed.
-fn change(world: &World, scenes: &mut [Scene], dice: &mut Dice) -> Asked {
+/// Makes the last scene the one before it with one thing changed: which.
+fn changed(world: &World, scenes: &mut [Scene], dice: &mut Dice) -> Option<&'static str> {
     let last = scenes.len() - 1;
     scenes[last - 1] = world.draw(dice);
     let edit = Edit::draw(world, &scenes[last - 1], dice)?;
     let answer = edit.changes()?;
     scenes[last] = edit.apply(world, &scenes[last - 1], dice);
-    if !world.takes(&scenes[last]) {
-        return None;
-    }
-    let text = match (last, dice.chance(0.5)) {
-        (1, true) => "what is different in the second picture?".into(),
-        (1, false) => "what has changed?".to_string(),
-        _ => "what has changed in the third picture?".into(),
+    world.takes(&scenes[last]).then_some(answer)
+}
+
+fn change(pictures: usize, answer: &'static str, dice: &mut Dice) -> (String, &'static str) {
+    let text = match (pictures, dice.chance(0.5)) {
+        (2, true) => "what is different in the second picture?",
+        (2, false) => "what has changed?",
+        _ => "what has changed in the third picture?",
     };
-    Some((text, answer))
+    (text.into(), answer)
 }

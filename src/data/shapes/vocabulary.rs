@@ -131,8 +131,8 @@ mod tests {
         let world = World { side: 64, objects: [1.0; 3], textures: true, medium: true, ..World::default() };
         let mut used = BTreeSet::new();
         for theme in Theme::ALL {
-            // "six" is the rarest: three pictures of two objects each.
-            let count = if *theme == Theme::Comparisons { 1500 } else { 400 };
+            // "six" is the rarest: a sum over three pictures of two objects each.
+            let count = if *theme == Theme::Comparisons { 6000 } else { 400 };
             for text in (0..count).flat_map(|index| texts(world.record(*theme, index))) {
                 let plain = text.replace("<image>", " ").replace("<dream>", " ").replace(SIGNS, " ");
                 used.extend(plain.split_whitespace().map(str::to_string));

@@ -1,6 +1,6 @@
 use super::super::{Demand, World};
 use super::*;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 fn worlds() -> [World; 2] {
     let rich = World { side: 64, objects: [1.0; 3], textures: true, medium: true, ..World::default() };
@@ -83,6 +83,28 @@ fn questions_over_several_pictures_have_one_answer() {
         assert_eq!(counts.len(), Topic::SEVERAL.len());
         counts.iter().for_each(|(topic, counts)| check(*topic, counts));
     }
+}
+
+#[test]
+fn further_questions_over_the_same_pictures_differ_and_cannot_be_guessed() {
+    let mut all = Vec::new();
+    for index in 0..12_000 {
+        let (count, topic) = (2 + usize::from(index % 3 == 0), Topic::SEVERAL[index % Topic::SEVERAL.len()]);
+        let mut dice = Dice::new(4, 9, index as u64);
+        let (scenes, questions) = World::default().questions_over(count, topic, 6, &mut dice);
+        assert!(scenes.len() == count && questions[0].topic == topic && questions.len() <= 6);
+        let texts: HashSet<&str> = questions.iter().map(|question| question.text.as_str()).collect();
+        assert_eq!(texts.len(), questions.len());
+        all.extend(questions.into_iter().skip(1));
+    }
+    assert!(all.len() > 18_000, "{}", all.len());
+    for about in ["color", "shape", "background"] {
+        let of = |question: &Question| question.topic == Topic::Across && question.text.contains(about);
+        let some: Vec<_> = all.iter().filter(|question| of(question)).cloned().collect();
+        assert!(some.len() > 60, "{about}: {}", some.len());
+        answers(some.into_iter()).iter().for_each(|(topic, counts)| check(*topic, counts));
+    }
+    answers(all.into_iter()).iter().for_each(|(topic, counts)| check(*topic, counts));
 }
 
 /// Answers worked out again from the words of the question.
