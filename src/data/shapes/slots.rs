@@ -8,8 +8,7 @@
 //! | 2, 4, 6 | the colours of its quarters, if it has a pattern |
 //! | 7 | the number of objects |
 //!
-//! Of a pattern the object's slot has the four colours, each with a quarter of the weight. Patterns have every colour in every shape,
-//! so that what is learned from them serves the pairs of colour and shape that training never shows.
+//! Of a pattern the object's slot has the four colours, each with a quarter of the weight.
 
 use super::demand::{Demand, ObjectDemand};
 use super::scene::{Color, Ground, Place, Relation, Scene, Shape, Size, Texture};

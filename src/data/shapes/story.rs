@@ -73,7 +73,7 @@ impl World {
     }
 
     /// The colours of a subject's quarters, of this split: at least two.
-    pub fn pattern(&self, dice: &mut Dice) -> [Color; 4] {
+    pub(super) fn pattern(&self, dice: &mut Dice) -> [Color; 4] {
         let heldout = self.split == Split::Heldout;
         loop {
             let pattern = [Color::Red; 4].map(|_| dice.pick(Color::ALL));
@@ -97,6 +97,11 @@ impl World {
             radius: radius(self.side, Size::Large, dice),
             jitter: jitter(dice),
         }
+    }
+
+    /// Puts a story's subject of this split where an object is.
+    pub fn put_subject(&self, object: &mut Object, dice: &mut Dice) {
+        *object = Object { center: object.center, ..self.subject(dice) };
     }
 
     /// The subject somewhere.

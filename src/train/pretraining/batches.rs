@@ -11,12 +11,12 @@ use crate::tensor::Tensor;
 /// Scenes with what is said of them.
 pub(super) struct Scenes {
     pub scenes: Vec<Scene>,
-    /// Captions, and what they demand; of scenes without patterns.
+    /// Captions, and what they demand; of scenes without subjects.
     pub captions: Vec<(String, Demand)>,
 }
 
 impl Scenes {
-    /// `count` scenes of a world from number `first` on; a share of them has an object with a pattern.
+    /// `count` scenes of a world from number `first` on; a share of them has a story's subject in the place of an object.
     pub fn new(world: &World, first: u64, count: usize, patterns: f32) -> Scenes {
         let mut all = Scenes { scenes: Vec::new(), captions: Vec::new() };
         for index in first..first + count as u64 {
@@ -24,7 +24,7 @@ impl Scenes {
             let caption = caption(&scene, &mut dice);
             if dice.chance(patterns) {
                 let n = dice.below(scene.objects.len());
-                scene.objects[n].pattern = Some(world.pattern(&mut dice));
+                world.put_subject(&mut scene.objects[n], &mut dice);
             }
             all.scenes.push(scene);
             all.captions.push((caption.text, caption.demand));

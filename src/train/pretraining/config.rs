@@ -43,7 +43,7 @@ pub struct PretrainConfig {
     /// The scenes.
     #[serde(default)]
     pub world: World,
-    /// Share of the scenes in which an object has a pattern instead of a colour.
+    /// Share of the scenes in which a subject of a story, which has a pattern for a colour, stands for an object.
     #[serde(default)]
     pub patterns: f32,
     /// Share of the scenes that the denoiser is told all about; of the others it is told what a caption says.

@@ -2,7 +2,7 @@
 
 use super::batches::{Scenes, for_autoencoder, for_image_encoder};
 use super::{PATCH_QUESTIONS, PatchHeads, PretrainConfig, PretrainTask, Pretraining, SceneEncoder, imitation};
-use crate::data::shapes::{Demand, Tally, recognise, scene_slots, slots};
+use crate::data::shapes::{Demand, Scene, Tally, recognise, scene_slots, shows_subject, slots, subject_quarters};
 use crate::diffusion::SamplerKind;
 use crate::diffusion::noise::BatchNoise;
 use crate::diffusion::pipeline::{DrawOptions, decode_pictures, pictures, sample};
@@ -61,7 +61,14 @@ impl Model<'_> {
         };
         write_png(to.join("sheet.png"), &sheet(&wanted, &made)?, &[])?;
         let right = self.right(scenes, &made)?;
-        Ok(json!({ "scenes": made.len(), "all_correct": right, "psnr": psnr(&wanted, &made) }))
+        let [subjects, quarters] = subjects(scenes, &made)?;
+        Ok(json!({
+            "scenes": made.len(),
+            "all_correct": right,
+            "subjects": subjects,
+            "quarters": quarters,
+            "psnr": psnr(&wanted, &made),
+        }))
     }
 
     /// Share of the pictures that show, as the recogniser reads them, everything that they were to show: the whole scene, or what
@@ -75,7 +82,7 @@ impl Model<'_> {
                 tally.add(demand.judge(&recognise(picture)?).all);
             }
         }
-        Ok(tally.right as f64 / tally.asked.max(1) as f64)
+        Ok(share(tally))
     }
 
     /// Condition vectors of scenes, and those of nothing.
@@ -121,6 +128,24 @@ impl Model<'_> {
         }
         Ok(scores)
     }
+}
+
+/// Of the objects with patterns, the share that has its outline and all quarters right, and the share of right quarters.
+fn subjects(scenes: &Scenes, made: &[RgbImage]) -> Result<[Option<f64>; 2]> {
+    let (mut whole, mut quarters) = (Tally::default(), Tally::default());
+    for (scene, picture) in scenes.scenes.iter().zip(made) {
+        let Some(n) = scene.objects.iter().position(|object| object.pattern.is_some()) else { continue };
+        let subject = Scene { objects: vec![scene.objects[n]], ..scene.clone() };
+        let reading = recognise(picture)?;
+        let right = subject_quarters(&subject, &reading);
+        quarters = Tally { right: quarters.right + right.right, asked: quarters.asked + right.asked };
+        whole.add(shows_subject(&subject, &reading));
+    }
+    Ok([whole, quarters].map(|tally| (tally.asked > 0).then(|| share(tally))))
+}
+
+fn share(tally: Tally) -> f64 {
+    tally.right as f64 / tally.asked.max(1) as f64
 }
 
 /// Share of rows whose largest score is at the label.
