@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Trains the default model from nothing: the runs of configs/shapes/ in their order, each from where it was stopped. The result
 # is written to runs/shapes/weights, in f16, as weights/ has it. DREAMLLM says which program to use, such as a copy that builds do not
-# replace. On two cores this takes about fifteen hours.
+# replace. On two cores this takes about seventeen hours.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 program=${DREAMLLM:-target/release/dreamllm}
@@ -15,7 +15,7 @@ for config in configs/shapes/[0-9][0-9]-*.toml; do
     fi
 done
 if [ ! -d runs/shapes/weights ]; then
-    "$program" convert runs/shapes/30-stage3/final runs/shapes/weights --weights f16
+    "$program" convert "$run/final" runs/shapes/weights --weights f16
     cp runs/shapes/02-denoiser/final/scene_encoder.safetensors configs/shapes/model/drawing_config.json runs/shapes/weights/
 fi
 "$program" eval -m runs/shapes/weights --count 100 --out runs/shapes/eval.json

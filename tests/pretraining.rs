@@ -7,38 +7,17 @@ use dreamllm::weights::CheckpointFolder;
 use std::path::Path;
 use std::process::Command;
 
-const RUNS: [&str; 30] = [
-    "01-autoencoder",
-    "02-denoiser",
-    "03-image-encoder",
-    "04-imitation",
-    "05-image-encoder",
-    "06-imitation",
-    "07-denoiser",
-    "08-denoiser",
-    "09-decoder",
-    "10-decoder",
-    "11-stage1",
-    "12-stage2",
-    "13-stage3",
-    "14-denoiser",
-    "15-imitation",
-    "16-image-encoder",
-    "17-imitation",
-    "18-stage2",
-    "19-stage3",
-    "20-denoiser",
-    "21-imitation",
-    "22-imitation",
-    "23-stage2",
-    "24-stage3",
-    "25-denoiser",
-    "26-denoiser",
-    "27-imitation",
-    "28-imitation",
-    "29-stage2",
-    "30-stage3",
-];
+/// The names of the runs in their order.
+fn runs() -> Vec<String> {
+    let configs = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/configs/shapes")).unwrap();
+    let names = configs.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let numbered =
+        |name: String| name.strip_suffix(".toml").filter(|name| name.as_bytes()[0].is_ascii_digit()).map(String::from);
+    let mut runs: Vec<String> = names.filter_map(numbered).collect();
+    runs.sort();
+    assert!(runs.len() >= 35, "{runs:?}");
+    runs
+}
 
 fn dreamllm(arguments: &[&str]) -> String {
     let out = Command::new(env!("CARGO_BIN_EXE_dreamllm")).args(arguments).arg("-q").output().unwrap();
@@ -66,7 +45,8 @@ fn every_step_of_the_default_model_goes_on_from_the_one_before() {
     let at = |name: &str| folder.path().join(name).display().to_string();
     let configs = concat!(env!("CARGO_MANIFEST_DIR"), "/configs/shapes/model");
     dreamllm(&["init", configs, "-o", &at("0-untrained")]);
-    for name in RUNS {
+    let runs = runs();
+    for name in &runs {
         let config = at(&format!("{name}.toml"));
         std::fs::write(&config, short(name, folder.path())).unwrap();
         dreamllm(&["train", "--config", &config]);
@@ -83,8 +63,9 @@ fn every_step_of_the_default_model_goes_on_from_the_one_before() {
     let ([encoder, quant, decoder], after) = (encoded("08-denoiser"), encoded("09-decoder"));
     assert!(after[0] == encoder && after[1] == quant && after[2] != decoder);
     // A finished run has nothing left to do, and the last folder draws and answers, a little at least.
-    dreamllm(&["train", "--config", &at("30-stage3.toml"), "--resume"]);
-    let model = at("30-stage3/final");
+    let last = runs.last().unwrap();
+    dreamllm(&["train", "--config", &at(&format!("{last}.toml")), "--resume"]);
+    let model = at(&format!("{last}/final"));
     let report = dreamllm(&["eval", "-m", &model, "--count", "2", "--steps", "2", "--batch", "5", "--json"]);
     let report: serde_json::Value = serde_json::from_str(&report).unwrap();
     let tables = report["report"]["tables"].as_array().unwrap();
@@ -97,6 +78,6 @@ fn every_step_of_the_default_model_goes_on_from_the_one_before() {
     assert_eq!(asked("questions over two pictures", "all"), 5);
     assert_eq!(asked("compositions", "two pictures in one"), 2);
     // How it is best drawn came along from the configs.
-    let drawing = folder.path().join("30-stage3/final/drawing_config.json");
+    let drawing = Path::new(&model).join("drawing_config.json");
     assert_eq!(std::fs::read(drawing).unwrap(), std::fs::read(format!("{configs}/drawing_config.json")).unwrap());
 }
