@@ -55,8 +55,8 @@ impl World {
                 1 => (Topic::Recall, recall(&scenes, dice)),
                 _ if topic != Topic::Across => continue,
                 _ => {
-                    let kind = dice.below(KINDS);
-                    let keep = kind >= GROUND || dice.chance(KEPT);
+                    let kind = dice.pick(Common::ALL);
+                    let keep = matches!(kind, Common::Ground | Common::Size) || dice.chance(KEPT);
                     let asked = across(&scenes, kind, dice);
                     (Topic::Across, asked.filter(|(_, answer)| keep || *answer != "no"))
                 }
@@ -111,22 +111,31 @@ fn recall(scenes: &[Scene], dice: &mut Dice) -> Asked {
     Some((format!("{text} in the {} picture?", ORDINALS[n]), question.answer))
 }
 
-/// Number of things that pictures of single objects can have in common: colour, shape, background; and one larger than the others.
-const KINDS: usize = 4;
-const GROUND: usize = 2;
+/// What pictures of single objects may have in common; of sizes it is asked which is larger.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Common {
+    Color,
+    Shape,
+    Ground,
+    Size,
+}
 
-/// Makes the scenes such of single objects, half of the time with something in common: what, as [`across`] counts.
-fn alike(world: &World, scenes: &mut [Scene], dice: &mut Dice) -> Option<usize> {
+impl Common {
+    const ALL: &[Common] = &[Common::Color, Common::Shape, Common::Ground, Common::Size];
+}
+
+/// Makes the scenes such of single objects, half of the time with something in common: what.
+fn alike(world: &World, scenes: &mut [Scene], dice: &mut Dice) -> Option<Common> {
     scenes.iter_mut().for_each(|scene| *scene = world.draw_with(1, dice));
-    let kind = dice.below(KINDS);
+    let kind = dice.pick(Common::ALL);
     if dice.chance(0.5) {
         let first = scenes[0].clone();
         for scene in scenes.iter_mut().skip(1) {
             match kind {
-                0 => scene.objects[0].color = first.objects[0].color,
-                1 => scene.objects[0].shape = first.objects[0].shape,
-                GROUND => scene.ground = first.ground,
-                _ => (),
+                Common::Color => scene.objects[0].color = first.objects[0].color,
+                Common::Shape => scene.objects[0].shape = first.objects[0].shape,
+                Common::Ground => scene.ground = first.ground,
+                Common::Size => (),
             }
         }
     }
@@ -134,14 +143,20 @@ fn alike(world: &World, scenes: &mut [Scene], dice: &mut Dice) -> Option<usize> 
 }
 
 /// What pictures of single objects have in common.
-fn across(scenes: &[Scene], kind: usize, dice: &mut Dice) -> Asked {
+fn across(scenes: &[Scene], kind: Common, dice: &mut Dice) -> Asked {
     let all = if scenes.len() == 2 { "both" } else { "all" };
     let same = |f: &dyn Fn(&Scene) -> usize| yes_or_no(scenes.windows(2).all(|pair| f(&pair[0]) == f(&pair[1])));
     Some(match kind {
-        0 => (format!("do {all} objects have the same color?"), same(&|scene| scene.objects[0].color as usize)),
-        1 => (format!("do {all} objects have the same shape?"), same(&|scene| scene.objects[0].shape as usize)),
-        GROUND => (format!("do {all} pictures have the same background?"), same(&|scene| scene.ground as usize)),
-        _ => larger(scenes, dice)?,
+        Common::Color => {
+            (format!("do {all} objects have the same color?"), same(&|scene| scene.objects[0].color as usize))
+        }
+        Common::Shape => {
+            (format!("do {all} objects have the same shape?"), same(&|scene| scene.objects[0].shape as usize))
+        }
+        Common::Ground => {
+            (format!("do {all} pictures have the same background?"), same(&|scene| scene.ground as usize))
+        }
+        Common::Size => larger(scenes, dice)?,
     })
 }
 
