@@ -106,6 +106,18 @@ impl Edit {
         }
     }
 
+    /// A scene after it, with the object that the instruction names before the others, which have the order in which they are seen.
+    fn named_first(self, scene: &Scene) -> Scene {
+        let named = match self {
+            Edit::Color(n, _) | Edit::Shape(n, _) | Edit::Size(n, _) | Edit::Move(n, _) => Some(scene.objects[n]),
+            Edit::Add(..) => Some(scene.objects[0]),
+            Edit::Ground(_) | Edit::Remove(_) => None,
+        };
+        let mut scene = scene.in_reading_order();
+        scene.objects.sort_by_key(|object| named.is_some_and(|named| *object != named));
+        scene
+    }
+
     /// What has changed, as the answer to a question; none for what changes the number of objects.
     pub fn changes(self) -> Option<&'static str> {
         Some(match self {
@@ -131,7 +143,8 @@ fn free_side(scene: &Scene) -> Option<Relation> {
 }
 
 impl World {
-    /// Scenes of a step-by-step edit and the instruction before each but the first. In training every scene is of this split; for
+    /// Scenes of a step-by-step edit and the instruction before each but the first; after one, the object that it named is the first
+    /// of its scene and the others are in reading order. In training every scene is of this split; for
     /// the held-out split the last one is, so that what is to be drawn is a composition never seen.
     pub fn edits(&self, steps: usize, dice: &mut Dice) -> (Vec<Scene>, Vec<String>) {
         let any = World { split: super::Split::All, ..self.clone() };
@@ -142,7 +155,7 @@ impl World {
                 let before = &scenes[said.len()];
                 let Some(edit) = Edit::draw(self, before, dice) else { continue };
                 said.push(edit.words(before, dice));
-                scenes.push(edit.apply(self, before, dice));
+                scenes.push(edit.named_first(&edit.apply(self, before, dice)));
             }
             let wanted = match self.split {
                 super::Split::Train => scenes.iter().all(|scene| self.takes(scene)),
@@ -184,6 +197,30 @@ mod tests {
             }
         }
         assert!(kinds.len() == 5 && kinds.values().all(|n| *n > 100), "{kinds:?}");
+    }
+
+    #[test]
+    fn the_named_object_comes_first_and_the_others_as_they_are_seen() {
+        let (mut named, mut seen) = (0, 0);
+        for index in 0..400 {
+            let (scenes, said) = World::default().edits(1, &mut Dice::new(1, 6, index));
+            let [before, after] = [&scenes[0], &scenes[1]];
+            if before.objects.len() != 2 || after.objects.len() != 2 {
+                continue;
+            }
+            match before.objects.iter().position(|object| !after.objects.contains(object)) {
+                // The other one has stayed as it was.
+                Some(changed) => {
+                    assert_eq!(after.objects[1], before.objects[1 - changed], "{}", said[0]);
+                    named += usize::from(*after != after.in_reading_order());
+                }
+                None => {
+                    assert_eq!(*after, after.in_reading_order(), "{}", said[0]);
+                    seen += 1;
+                }
+            }
+        }
+        assert!(named > 20 && seen > 5, "{named} {seen}");
     }
 
     #[test]

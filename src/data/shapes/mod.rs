@@ -40,7 +40,7 @@ pub use question::{Question, Topic};
 pub use recognise::{ReadObject, Reading, recognise};
 pub use records::{Theme, ToldRecord};
 pub use scene::{Color, Ground, Object, Place, Relation, Scene, Shape, Size, Texture};
-pub use slots::{SLOT_VALUES, SLOTS, Slots, scene_slots, slots};
+pub use slots::{SLOT_VALUES, SLOTS, Slots, scene_slots, slot_attribute, slots};
 pub use story::Story;
 pub use vocabulary::{SIGNS, shapes_tokenizer, vocabulary};
 pub use world::World;

@@ -127,11 +127,7 @@ impl World {
             }
             Theme::Stories => {
                 let story = self.story(2 + usize::from(dice.chance(0.4)), dice);
-                let told = story.told.iter().map(|demand| match demand {
-                    None => slots(None, &[]),
-                    Some(demand) => slots(Some(demand), &[story.scenes[0].objects[0].pattern]),
-                });
-                let told = told.collect();
+                let told = story.slots();
                 document(None, story.texts, &story.scenes, told, usize::from(dice.chance(0.5)))
             }
             Theme::Compositions => {
@@ -192,10 +188,11 @@ impl World {
     }
 }
 
-/// What is known of the pictures of an edit, where each is seen after it is drawn. Objects have the order in which they are seen: no
-/// other one is to be found out, and the nearest to two orders at once is a blend of both objects.
+/// What is known of the pictures of an edit, where each is seen after it is drawn. The object that the instruction names comes first,
+/// so that what the instruction says always goes into the same slot: in the order in which objects are seen, every slot would first
+/// have to find out whether it is meant, and what is nearest to both answers is a blend of them.
 fn edited(first: &Demand, scenes: &[Scene]) -> Vec<Slots> {
-    let seen = scenes.iter().skip(1).map(|scene| scene_slots(&scene.in_reading_order()));
+    let seen = scenes.iter().skip(1).map(scene_slots);
     std::iter::once(slots(Some(first), &[])).chain(seen).collect()
 }
 
@@ -291,21 +288,6 @@ mod tests {
             };
             assert_eq!(told.last().map(looks), Some(looks(&shown)), "{:?}", document.texts);
         }
-    }
-
-    #[test]
-    fn after_an_edit_objects_are_told_in_the_order_in_which_they_are_seen() {
-        let mut turned = 0;
-        for index in 0..200 {
-            let (scenes, _) = World::default().edits(1, &mut Dice::new(3, 8, index));
-            let demand = caption(&scenes[0], &mut Dice::new(3, 9, index)).demand;
-            let mut other = scenes.clone();
-            other[1].objects.reverse();
-            // Two scenes that look the same are told the same.
-            assert_eq!(edited(&demand, &scenes), edited(&demand, &other));
-            turned += usize::from(edited(&demand, &scenes)[1] != scene_slots(&scenes[1]));
-        }
-        assert!(turned > 20, "{turned}");
     }
 
     #[test]

@@ -12,6 +12,7 @@
 
 use super::demand::{Demand, ObjectDemand};
 use super::scene::{Color, Ground, Place, Relation, Scene, Shape, Size, Texture};
+use std::ops::Range;
 
 /// Number of slots.
 pub const SLOTS: usize = 8;
@@ -34,6 +35,21 @@ const ATTRIBUTES: [usize; 12] = [
     Color::ALL.len(),
     Color::ALL.len(),
     Color::ALL.len(),
+];
+/// What they are called.
+const NAMES: [&str; 12] = [
+    "background",
+    "count",
+    "shape",
+    "color",
+    "size",
+    "texture",
+    "place",
+    "side",
+    "quarter",
+    "quarter",
+    "quarter",
+    "quarter",
 ];
 const GROUND: usize = 0;
 const COUNT: usize = 1;
@@ -112,6 +128,12 @@ fn side(demand: &Demand, object: usize) -> Option<Relation> {
 fn value(attribute: usize, value: Option<usize>) -> usize {
     let before: usize = ATTRIBUTES[..attribute].iter().map(|n| n + 1).sum();
     SLOTS + before + value.unwrap_or(ATTRIBUTES[attribute])
+}
+
+/// The name of the attribute that a value of [`slots`] is of, and all values of it; none of what only numbers the slots.
+pub fn slot_attribute(of: usize) -> Option<(&'static str, Range<usize>)> {
+    let all = |attribute| value(attribute, Some(0))..value(attribute, None) + 1;
+    (0..ATTRIBUTES.len()).map(|n| (NAMES[n], all(n))).find(|(_, values)| values.contains(&of))
 }
 
 #[cfg(test)]

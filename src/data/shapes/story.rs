@@ -4,6 +4,7 @@ use super::demand::{Demand, ObjectDemand, at};
 use super::dice::Dice;
 use super::heldout::{Split, pattern_is_heldout};
 use super::scene::{Color, Ground, Object, Place, Relation, Scene, Shape, Size, Texture};
+use super::slots::{Slots, slots};
 use super::world::{World, jitter, radius};
 
 /// What subjects are called. A name says nothing about the looks.
@@ -23,6 +24,21 @@ pub struct Story {
     pub texts: Vec<String>,
     /// What the texts, and the subject's first picture, say of each; none of the first, which nothing is known of.
     pub told: Vec<Option<Demand>>,
+}
+
+impl Story {
+    /// What is known of each picture: what is told of it, and the subject's pattern once that was seen.
+    pub fn slots(&self) -> Vec<Slots> {
+        let pattern = [self.scenes[0].objects[0].pattern];
+        self.told.iter().map(|demand| slots(demand.as_ref(), &pattern)).collect()
+    }
+}
+
+impl Object {
+    /// Whether it could be the subject of a story: large, with a pattern, and of an outline on which four quarters show.
+    pub fn is_subject(&self) -> bool {
+        self.pattern.is_some() && self.size == Size::Large && OUTLINES.contains(&self.shape)
+    }
 }
 
 impl World {
@@ -73,7 +89,7 @@ impl World {
     }
 
     /// The colours of a subject's quarters, of this split: at least two.
-    pub(super) fn pattern(&self, dice: &mut Dice) -> [Color; 4] {
+    pub fn pattern(&self, dice: &mut Dice) -> [Color; 4] {
         let heldout = self.split == Split::Heldout;
         loop {
             let pattern = [Color::Red; 4].map(|_| dice.pick(Color::ALL));
@@ -97,11 +113,6 @@ impl World {
             radius: radius(self.side, Size::Large, dice),
             jitter: jitter(dice),
         }
-    }
-
-    /// Puts a story's subject of this split where an object is.
-    pub fn put_subject(&self, object: &mut Object, dice: &mut Dice) {
-        *object = Object { center: object.center, ..self.subject(dice) };
     }
 
     /// The subject somewhere.

@@ -11,23 +11,36 @@ use crate::tensor::Tensor;
 /// Scenes with what is said of them.
 pub(super) struct Scenes {
     pub scenes: Vec<Scene>,
-    /// Captions, and what they demand; of scenes without subjects.
+    /// Captions, and what they demand; of scenes without patterns.
     pub captions: Vec<(String, Demand)>,
+    /// What is said of each scene: what its caption says, what a story says of its subject, or all.
+    said: Vec<Slots>,
 }
 
 impl Scenes {
-    /// `count` scenes of a world from number `first` on; a share of them has a story's subject in the place of an object.
+    /// `count` scenes of a world from number `first` on. A share of them has a pattern: half of these are pictures of a story, and the
+    /// others have it on any object, so that every colour is seen in every shape, also those that no single colour of training has.
     pub fn new(world: &World, first: u64, count: usize, patterns: f32) -> Scenes {
-        let mut all = Scenes { scenes: Vec::new(), captions: Vec::new() };
+        let mut all = Scenes { scenes: Vec::new(), captions: Vec::new(), said: Vec::new() };
         for index in first..first + count as u64 {
             let (mut scene, mut dice) = world.scene(index);
             let caption = caption(&scene, &mut dice);
-            if dice.chance(patterns) {
-                let n = dice.below(scene.objects.len());
-                world.put_subject(&mut scene.objects[n], &mut dice);
-            }
+            let said = match (dice.chance(patterns), dice.chance(0.5)) {
+                (false, _) => slots(Some(&caption.demand), &[]),
+                (true, false) => {
+                    let n = dice.below(scene.objects.len());
+                    scene.objects[n].pattern = Some(world.pattern(&mut dice));
+                    scene_slots(&scene)
+                }
+                (true, true) => {
+                    let mut story = world.story(2, &mut dice);
+                    scene = story.scenes.remove(1);
+                    story.slots().remove(1)
+                }
+            };
             all.scenes.push(scene);
             all.captions.push((caption.text, caption.demand));
+            all.said.push(said);
         }
         all
     }
@@ -36,17 +49,14 @@ impl Scenes {
         self.scenes.iter().map(Scene::render).collect()
     }
 
-    /// What the denoiser is told of each scene: all, what its caption says, or, where `uniform` numbers are low, nothing.
+    /// What the denoiser is told of each scene: all, where `uniform` numbers are low, nothing, or what is said of it.
     pub fn slots(&self, uniform: &[[f32; 2]], told: f32, drop: f32) -> Vec<Slots> {
-        let of = |((scene, (_, demand)), [a, b]): ((&Scene, &(String, Demand)), &[f32; 2])| {
-            let patterned = scene.objects.iter().any(|object| object.pattern.is_some());
-            match (*a < drop, *b < told || patterned) {
-                (true, _) => slots(None, &[]),
-                (false, true) => scene_slots(scene),
-                (false, false) => slots(Some(demand), &[]),
-            }
+        let of = |((scene, said), [a, b]): ((&Scene, &Slots), &[f32; 2])| match (*a < drop, *b < told) {
+            (true, _) => slots(None, &[]),
+            (false, true) => scene_slots(scene),
+            (false, false) => said.clone(),
         };
-        self.scenes.iter().zip(&self.captions).zip(uniform).map(of).collect()
+        self.scenes.iter().zip(&self.said).zip(uniform).map(of).collect()
     }
 }
 

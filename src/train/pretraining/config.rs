@@ -43,7 +43,7 @@ pub struct PretrainConfig {
     /// The scenes.
     #[serde(default)]
     pub world: World,
-    /// Share of the scenes in which a subject of a story, which has a pattern for a colour, stands for an object.
+    /// Share of the scenes with a pattern: half are of stories, with their subject, and half have it on any object.
     #[serde(default)]
     pub patterns: f32,
     /// Share of the scenes that the denoiser is told all about; of the others it is told what a caption says.

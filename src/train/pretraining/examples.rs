@@ -2,7 +2,9 @@
 
 use super::batches::{Scenes, for_autoencoder, for_image_encoder};
 use super::{PATCH_QUESTIONS, PatchHeads, PretrainConfig, PretrainTask, Pretraining, SceneEncoder, imitation};
-use crate::data::shapes::{Demand, Scene, Tally, recognise, scene_slots, shows_subject, slots, subject_quarters};
+use crate::data::shapes::{
+    Demand, Object, Scene, Tally, recognise, scene_slots, shows_subject, slots, subject_quarters,
+};
 use crate::diffusion::SamplerKind;
 use crate::diffusion::noise::BatchNoise;
 use crate::diffusion::pipeline::{DrawOptions, decode_pictures, pictures, sample};
@@ -41,10 +43,13 @@ pub(super) async fn show(task: &PretrainTask, parameters: &Parameters, to: &Path
     let heads = PatchHeads::load(&(&w / "patch_heads"), encoder_width)?;
     let model = Model { dream, scene_encoder, heads, config: &task.config };
     let scenes = task.heldout(SCENES);
-    let scores = match task.config.pretrain {
+    let mut scores = match task.config.pretrain {
         Pretraining::ImageEncoder => model.accuracies(task, &scenes).await?,
         _ => model.pictures(&scenes, to).await?,
     };
+    if let Some(records) = &task.records {
+        scores["records"] = json!(records.scores(&model.dream, &model.scene_encoder).await?);
+    }
     replace_file(to.join("scores.json"), format!("{scores:#}\n").as_bytes())
 }
 
@@ -130,11 +135,11 @@ impl Model<'_> {
     }
 }
 
-/// Of the objects with patterns, the share that has its outline and all quarters right, and the share of right quarters.
+/// Of the subjects, the share that has its outline and all quarters right, and the share of right quarters.
 fn subjects(scenes: &Scenes, made: &[RgbImage]) -> Result<[Option<f64>; 2]> {
     let (mut whole, mut quarters) = (Tally::default(), Tally::default());
     for (scene, picture) in scenes.scenes.iter().zip(made) {
-        let Some(n) = scene.objects.iter().position(|object| object.pattern.is_some()) else { continue };
+        let Some(n) = scene.objects.iter().position(Object::is_subject) else { continue };
         let subject = Scene { objects: vec![scene.objects[n]], ..scene.clone() };
         let reading = recognise(picture)?;
         let right = subject_quarters(&subject, &reading);

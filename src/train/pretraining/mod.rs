@@ -13,6 +13,7 @@
 //! Each is a [`Task`](super::run::Task) of a [`Run`], from a [`PretrainConfig`]. Batches are made on the spot, by the
 //! number of their first sample alone, so that number is all that a resumption needs.
 
+mod agreement;
 mod autoencoder;
 mod batches;
 mod config;

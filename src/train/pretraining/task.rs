@@ -31,7 +31,7 @@ pub struct PretrainTask {
     pub(super) heads: PatchHeads,
     pub(super) config: PretrainConfig,
     schedule: NoiseSchedule,
-    records: Option<Records>,
+    pub(super) records: Option<Records>,
     /// Samples taken so far.
     taken: u64,
 }
