@@ -42,8 +42,8 @@ struct ShapesArguments {
     /// train: without the compositions of docs/shapes-heldout.md; heldout: each with one of them; all.
     #[arg(long, default_value = "train", value_name = "NAME")]
     split: Split,
-    /// What to write, of captions, questions, comparisons, instructions, edits, stories, compositions, lessons, or pairs, conversations,
-    /// documents.
+    /// What to write, of captions, questions, comparisons, instructions, edits, stories, compositions, lessons, descriptions, or pairs,
+    /// conversations, documents.
     #[arg(long, value_delimiter = ',', value_name = "THEMES", default_value = "pairs,conversations,documents")]
     kinds: Vec<String>,
     /// How often a scene has one, two and three objects, relative to each other.

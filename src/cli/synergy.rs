@@ -33,7 +33,7 @@ pub(super) struct SynergyArguments {
     /// Steps of every model, if not the budget's.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     steps: Option<u64>,
-    /// Steps of preparation, in which decoders learn what captions mean, if not the budget's.
+    /// Steps of preparation, in which decoders learn what words mean, if not the budget's.
     #[arg(long, value_name = "N")]
     prepare: Option<u64>,
     /// Tasks of each kind, if not the budget's.

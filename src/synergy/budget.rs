@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 /// Steps and tasks of every cell.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Budget {
-    /// Steps in which the decoder learns what captions mean, before the cells part; see `start`.
+    /// Steps in which the decoder learns words, before the cells part; see `start`.
     pub prepare: u64,
     /// Steps of a cell.
     pub steps: u64,

@@ -1,13 +1,14 @@
 //! The weights that all cells of a seed begin with: image encoder and image generator of a trained model, and a new decoder with new
-//! projectors and dream queries, drawn from the seed. The decoder then learns what captions mean (`Pretraining::Imitation`: its
-//! condition vectors imitate the scene encoder's), in the place of the language model that DreamLLM begins with. No picture is seen
-//! in this, so comprehension and creation start from the same knowledge of words.
+//! projectors and dream queries, drawn from the seed. The decoder then learns words, in the place of the language model that DreamLLM
+//! begins with: what captions mean (`Pretraining::Imitation`: its condition vectors imitate the scene encoder's), and to answer
+//! questions about what is described (`Theme::Descriptions`). No picture is seen in this, so comprehension and creation start from the
+//! same knowledge of words.
 
 use super::budget::Budget;
-use crate::data::shapes::World;
+use crate::data::shapes::{Theme, World};
 use crate::gpu::Gpu;
 use crate::models::preflight::resolution;
-use crate::train::pretraining::{PretrainConfig, Pretraining};
+use crate::train::pretraining::{PretrainConfig, Pretraining, RecordsConfig};
 use crate::train::run::{OptimiserConfig, Progress, SaveConfig};
 use crate::train::{Decay, init_from, pretraining};
 use crate::weights::CheckpointFolder;
@@ -63,7 +64,12 @@ fn preparation(model: &Path, fresh: &Path, out: &Path, budget: &Budget, seed: u6
         told: 0.0,
         drop: 0.05,
         snr_gamma: None,
-        records: None,
+        records: Some(RecordsConfig {
+            batch: budget.batch,
+            max_length: 256,
+            themes: [(Theme::Descriptions, 1.0)].into(),
+            imitation: 10.0,
+        }),
         scene_encoder: Some(scene_encoder),
         autoencoder: Default::default(),
         optimiser: OptimiserConfig {

@@ -5,6 +5,7 @@ use super::demand::Demand;
 use super::dice::Dice;
 use super::question::{Question, Topic};
 use super::scene::Scene;
+use super::several::ORDINALS;
 use super::slots::{Slots, scene_slots, slots};
 use super::world::{Stream, World};
 use crate::data::parse::Kind;
@@ -39,6 +40,8 @@ pub enum Theme {
     Compositions,
     /// Steps of editing that an instruction asks for (a document).
     Lessons,
+    /// Questions as those about one or several pictures, which are described in words and not shown (a conversation).
+    Descriptions,
 }
 
 impl Theme {
@@ -52,6 +55,7 @@ impl Theme {
         Theme::Stories,
         Theme::Compositions,
         Theme::Lessons,
+        Theme::Descriptions,
     ];
 
     /// Its name in options and files.
@@ -65,6 +69,7 @@ impl Theme {
             Theme::Stories => "stories",
             Theme::Compositions => "compositions",
             Theme::Lessons => "lessons",
+            Theme::Descriptions => "descriptions",
         }
     }
 
@@ -72,7 +77,7 @@ impl Theme {
     pub fn kind(self) -> Kind {
         match self {
             Theme::Captions => Kind::Pairs,
-            Theme::Questions | Theme::Comparisons | Theme::Instructions => Kind::Conversations,
+            Theme::Questions | Theme::Comparisons | Theme::Instructions | Theme::Descriptions => Kind::Conversations,
             Theme::Edits | Theme::Stories | Theme::Compositions | Theme::Lessons => Kind::Documents,
         }
     }
@@ -110,11 +115,24 @@ impl World {
                 let record = Record::Pair { picture: scene.render(), text };
                 ToldRecord { record, told: vec![slots(Some(&demand), &[])] }
             }
-            Theme::Questions => ToldRecord { record: self.questions(dice), told: vec![] },
+            Theme::Questions => {
+                let (scene, questions) = self.questions(dice);
+                ToldRecord { record: conversation(&[scene], questions), told: vec![] }
+            }
             Theme::Comparisons => {
-                let (count, topic) = (2 + usize::from(dice.chance(0.3)), Topic::SEVERAL[dice.weighted(&SEVERAL)]);
-                let (scenes, questions) = self.questions_over(count, topic, QUESTIONS, dice);
+                let (scenes, questions) = self.comparisons(dice);
                 ToldRecord { record: conversation(&scenes, questions), told: vec![] }
+            }
+            Theme::Descriptions => {
+                let (scenes, questions) = match dice.chance(0.7) {
+                    true => {
+                        let (scene, questions) = self.questions(dice);
+                        (vec![scene], questions)
+                    }
+                    false => self.comparisons(dice),
+                };
+                let words = described(&scenes, dice);
+                ToldRecord { record: asked(words, vec![], questions), told: vec![] }
             }
             Theme::Instructions => self.instruction(dice),
             Theme::Edits => {
@@ -154,7 +172,7 @@ impl World {
         (texts, scenes, told)
     }
 
-    fn questions(&self, dice: &mut Dice) -> Record<RgbImage> {
+    fn questions(&self, dice: &mut Dice) -> (Scene, Vec<Question>) {
         let scene = self.draw(dice);
         let mut questions: Vec<Question> = Vec::new();
         let wanted = 1 + dice.below(QUESTIONS);
@@ -164,7 +182,12 @@ impl World {
                 questions.push(question);
             }
         }
-        conversation(&[scene], questions)
+        (scene, questions)
+    }
+
+    fn comparisons(&self, dice: &mut Dice) -> (Vec<Scene>, Vec<Question>) {
+        let (count, topic) = (2 + usize::from(dice.chance(0.3)), Topic::SEVERAL[dice.weighted(&SEVERAL)]);
+        self.questions_over(count, topic, QUESTIONS, dice)
     }
 
     fn instruction(&self, dice: &mut Dice) -> ToldRecord {
@@ -198,12 +221,32 @@ fn edited(first: &Demand, scenes: &[Scene]) -> Vec<Slots> {
 
 /// Questions and answers about pictures, which are shown with the first.
 fn conversation(scenes: &[Scene], questions: Vec<Question>) -> Record<RgbImage> {
-    let mut pictures: Vec<RgbImage> = scenes.iter().map(Scene::render).collect();
+    asked("<image>".repeat(scenes.len()), scenes.iter().map(Scene::render).collect(), questions)
+}
+
+/// Questions and answers about what stands before the first.
+fn asked(mut before: String, mut pictures: Vec<RgbImage>, questions: Vec<Question>) -> Record<RgbImage> {
     let turns = questions.into_iter().flat_map(|Question { text, answer, .. }| {
-        let pictures = std::mem::take(&mut pictures);
-        [Turn { text: "<image>".repeat(pictures.len()) + &text, pictures }, said(answer)]
+        let (before, pictures) = (std::mem::take(&mut before), std::mem::take(&mut pictures));
+        [Turn { text: before + &text, pictures }, said(answer)]
     });
     Record::Conversation(turns.collect())
+}
+
+/// All that pictures show, in words: "first a small red circle at the top on a dark background, second ...".
+fn described(scenes: &[Scene], dice: &mut Dice) -> String {
+    let mut words = String::new();
+    for (scene, number) in scenes.iter().zip(ORDINALS) {
+        let mut objects: Vec<String> = Demand::of(scene).objects.iter().map(|object| object.words("a")).collect();
+        for n in (1..objects.len()).rev() {
+            objects.swap(n, dice.below(n + 1));
+        }
+        if scenes.len() > 1 {
+            words += &format!("{number} ");
+        }
+        words += &format!("{} on a {} background, ", objects.join(" and "), scene.ground.word());
+    }
+    words
 }
 
 fn said(answer: &str) -> Turn<RgbImage> {
@@ -288,6 +331,26 @@ mod tests {
             };
             assert_eq!(told.last().map(looks), Some(looks(&shown)), "{:?}", document.texts);
         }
+    }
+
+    #[test]
+    fn a_description_says_what_is_asked_and_shows_nothing() {
+        let world = World::default();
+        let mut several = 0;
+        for index in 0..200 {
+            let Record::Conversation(turns) = world.record(Theme::Descriptions, index) else {
+                panic!("descriptions are conversations")
+            };
+            assert!(turns.iter().all(|turn| turn.pictures.is_empty() && !turn.text.contains("<image>")));
+            let (words, question) = turns[0].text.rsplit_once(", ").unwrap();
+            assert!(words.ends_with("background") && question.ends_with('?'), "{words} {question}");
+            several += usize::from(words.starts_with("first"));
+            // "what color is the small circle?"
+            let asked = question.strip_prefix("what color is the ").and_then(|rest| rest.strip_suffix('?'));
+            let answer = &turns[1].text;
+            assert!(asked.is_none() || words.contains(&format!(" {answer} ")), "{words} {question} {answer}");
+        }
+        assert!((30..90).contains(&several), "{several}");
     }
 
     #[test]

@@ -8,7 +8,7 @@ use super::scene::Scene;
 use super::world::World;
 
 /// Which picture, as a word.
-const ORDINALS: [&str; 3] = ["first", "second", "third"];
+pub(super) const ORDINALS: [&str; 3] = ["first", "second", "third"];
 
 /// How often another question over the same pictures is about which of them, one of them, or all of them.
 const FURTHER: [f32; 3] = [0.4, 0.3, 0.3];
