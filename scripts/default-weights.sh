@@ -16,7 +16,7 @@ for config in configs/shapes/[0-9][0-9]-*.toml; do
 done
 # The UNet is three tenths of the way from that of run 26 to that of run 36: weights/README.md says why.
 if [ ! -d runs/shapes/between ]; then
-    scripts/between.py "$run/final" stable_diffusion_head.unet. runs/shapes/26-denoiser/final 0.7 runs/shapes/between
+    scripts/with-part.py --share 0.7 "$run/final" stable_diffusion_head.unet. runs/shapes/26-denoiser/final runs/shapes/between
 fi
 if [ ! -d runs/shapes/weights ]; then
     "$program" convert runs/shapes/between runs/shapes/weights --weights f16

@@ -46,7 +46,7 @@ pub struct PretrainConfig {
     /// Share of the scenes with a pattern: half are of stories, with their subject, and half have it on any object.
     #[serde(default)]
     pub patterns: f32,
-    /// Share of the scenes that the denoiser is told all about; of the others it is told what a caption says.
+    /// Share of the scenes that the denoiser is told all about; of the others it is told what their captions, or stories, say.
     #[serde(default = "half")]
     pub told: f32,
     /// Share of the scenes that it is told nothing about.
