@@ -103,6 +103,38 @@ fn names(sum: &GradientSum) -> BTreeSet<String> {
     sum.iter().map(|(name, _)| name.to_string()).collect()
 }
 
+/// Rows of like length are computed together: a short row beside a much longer one learns what both learn alone.
+#[test]
+fn rows_of_a_batch_are_as_alone() {
+    let (model, parameters, objective) = model(gpu(), Trained { decoder: true, ..Trained::default() });
+    let row = |tokens: u32| (0..tokens).map(|at| 3 + (at * at + tokens) % 200).collect::<Vec<u32>>();
+    let rows = [row(170), row(9), row(12), row(60)];
+    let of = |rows: &[Vec<u32>]| {
+        let rows = Batch::new(rows, model.special.pad, PaddingSide::Right);
+        let label = |(id, real): (&u32, &bool)| if *real { *id } else { IGNORED };
+        let labels = rows.ids.iter().zip(&rows.mask).map(label).collect();
+        let inputs = Inputs { rows, labels, images: None, image_places: vec![], dreams: None, dream_places: vec![] };
+        let losses = objective.losses(&model, &inputs, None).unwrap();
+        let mut sum = GradientSum::default();
+        sum.add(&losses, &parameters, 1.0).unwrap();
+        let name = "model.layers.0.self_attn.k_proj.weight";
+        (f64::from(read(&losses.language)[0]), read(sum.get(name).unwrap()))
+    };
+    let (together, gradient) = of(&rows);
+    let places = |row: &Vec<u32>| (row.len() - 1) as f64;
+    let all: f64 = rows.iter().map(places).sum();
+    let (mut mean, mut gradients) = (0.0, vec![0f64; gradient.len()]);
+    for row in &rows {
+        let (loss, gradient) = of(std::slice::from_ref(row));
+        mean += loss * places(row) / all;
+        gradients.iter_mut().zip(gradient).for_each(|(sum, g)| *sum += f64::from(g) * places(row) / all);
+    }
+    assert!((together - mean).abs() < 1e-5 * mean, "{together} {mean}");
+    let largest = gradients.iter().fold(0f64, |m, g| m.max(g.abs()));
+    let worst = gradients.iter().zip(&gradient).fold(0f64, |m, (a, b)| m.max((a - f64::from(*b)).abs()));
+    assert!(largest > 0.0 && worst < 1e-4 * largest, "{worst} of {largest}");
+}
+
 #[test]
 fn only_trained_parts_have_gradients() {
     let projector = "model.clip_vision_embedding.projector.projector";

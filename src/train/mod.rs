@@ -5,6 +5,7 @@
 //! [`Trainer`], which puts them together in memory. A [`run`] is the same on disk, for anything that learns; [`dream`] is DreamLLM's,
 //! and [`pretraining`] that of the models around the decoder.
 
+mod by_length;
 mod diffusion_loss;
 mod draws;
 #[cfg(feature = "cli")]

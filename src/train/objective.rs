@@ -4,6 +4,7 @@
 //! loss](super::diffusion_loss) of the pictures to be drawn, whose conditions are the decoder's states at the dream queries.
 //! DreamLLM (arXiv 2309.11499), equations 5 and 6, as the official code computes them.
 
+use super::by_length::by_length;
 use super::diffusion_loss::diffusion_loss;
 use super::{DiffusionOptions, Draws, Inputs, Trained};
 use crate::diffusion::NoiseSchedule;
@@ -125,7 +126,8 @@ impl Objective {
     ) -> Result<(Tensor, Option<Tensor>)> {
         let [queries, _] = model.dream_queries.dims("dream queries", "Q C")?;
         inputs.check(queries)?;
-        let hidden = self.hidden(model, inputs)?;
+        let decode = |embeds: &Tensor, real| self.decode(model, embeds, real);
+        let hidden = by_length(&self.embeds(model, inputs)?, &inputs.rows, decode)?;
         let language = language_loss(model, inputs, &hidden)?;
         let conditions = inputs.dreams.as_ref().map(|_| self.condition(model, inputs, &hidden, dropped));
         Ok((language, conditions.transpose()?))
@@ -133,11 +135,13 @@ impl Objective {
 
     /// Next-token scores of the whole batch, `[B, T, V]`. The loss computes only those that it needs.
     pub fn logits(&self, model: &DreamLlm, inputs: &Inputs) -> Result<Tensor> {
-        model.llama.logits(&self.hidden(model, inputs)?)
+        let mask = &inputs.rows.mask;
+        let real = mask.contains(&false).then(|| mask.clone());
+        model.llama.logits(&self.decode(model, &self.embeds(model, inputs)?, real)?)
     }
 
-    /// The decoder's states `[B, T, C]`, with pictures and queries in their places.
-    fn hidden(&self, model: &DreamLlm, inputs: &Inputs) -> Result<Tensor> {
+    /// What the decoder reads, `[B, T, C]`: tokens, with pictures and queries in their places.
+    fn embeds(&self, model: &DreamLlm, inputs: &Inputs) -> Result<Tensor> {
         let mut embeds = embed(model, &inputs.rows)?;
         if let Some(pixels) = &inputs.images {
             let features = model.vision()?.encode(pixels)?;
@@ -147,11 +151,11 @@ impl Objective {
             let [q, c] = model.dream_queries.dims("dream queries", "Q C")?;
             embeds = put_blocks(&embeds, &inputs.dream_places, &model.dream_queries.reshape([1, q, c])?)?;
         }
-        self.decode(model, &embeds, &inputs.rows)
+        Ok(embeds)
     }
 
-    fn decode(&self, model: &DreamLlm, embeds: &Tensor, rows: &Batch) -> Result<Tensor> {
-        let real = rows.mask.iter().any(|real| !real).then(|| rows.mask.clone());
+    /// The decoder's states `[B, T, C]`; padding, which is not `real`, is not attended to.
+    fn decode(&self, model: &DreamLlm, embeds: &Tensor, real: Option<Vec<bool>>) -> Result<Tensor> {
         let tokens = Tokens { positions: None, real };
         match self.checkpoints {
             true => model.llama.forward_checkpointed(embeds, &tokens),
@@ -179,7 +183,7 @@ impl Objective {
         let ([q, c], s) = (model.dream_queries.dims("dream queries", "Q C")?, &model.special);
         let ids = [&[s.bos, s.dream_start][..], &vec![s.im_patch; q], &[s.dream_end, s.eos]].concat();
         let rows = Batch::new(&[ids], s.pad, PaddingSide::Right);
-        let empty = slice(&self.decode(model, &embed(model, &rows)?, &rows)?, 1, 2, q)?.reshape([q, c])?;
+        let empty = slice(&self.decode(model, &embed(model, &rows)?, None)?, 1, 2, q)?.reshape([q, c])?;
         let row = |dropped: bool, row: usize| if dropped { row as u32 } else { u32::MAX };
         let source: Vec<u32> = dropped.iter().flat_map(|&dropped| (0..q).map(move |i| row(dropped, i))).collect();
         put_rows(states, &Tensor::from_u32(&model.gpu, &source, [source.len()])?, &empty)
