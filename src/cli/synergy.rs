@@ -27,7 +27,7 @@ pub(super) struct SynergyArguments {
     /// The first of them: machines may take some seeds each, with the same other options, and put their seed-N folders together.
     #[arg(long, default_value_t = 0, value_name = "N", value_parser = clap::value_parser!(u64).range(0..=1_000_000))]
     first_seed: u64,
-    /// smoke: minutes, to see that it works; laptop: a night; full: as much as the default model had, and more.
+    /// smoke: minutes, to see that it works; laptop: some fifteen hours on two cores; full: as much as the default model had, and more.
     #[arg(long, default_value = "laptop", value_name = "NAME")]
     budget: Budget,
     /// Steps of every model, if not the budget's.

@@ -23,8 +23,8 @@ pub struct Budget {
 impl Budget {
     /// Whether everything works: minutes on two cores. Nothing is learned.
     pub const SMOKE: Budget = Budget { prepare: 8, steps: 12, batch: 4, tasks: 4, denoising: 4 };
-    /// A night on a laptop.
-    pub const LAPTOP: Budget = Budget { prepare: 600, steps: 1000, batch: 16, tasks: 100, denoising: 20 };
+    /// Some fifteen hours for three seeds on two cores without a GPU.
+    pub const LAPTOP: Budget = Budget { prepare: 600, steps: 2000, batch: 16, tasks: 100, denoising: 20 };
     /// As much as the default model's stages had and more.
     pub const FULL: Budget = Budget { prepare: 6000, steps: 10_000, batch: 32, tasks: 500, denoising: 20 };
 
