@@ -1,7 +1,7 @@
 //! Rows of like length go through the decoder together, so that a short row is not computed to the length of the longest one of its
 //! batch: every state that is read afterwards is the same.
 //!
-//! A batch of captions (40 tokens), questions (100) and comparisons (200) is two thirds padding otherwise.
+//! A step that mixes captions, questions and comparisons takes half the time so: `benches/NOTES.md`.
 
 use crate::Result;
 use crate::ops::embedding::{gather_rows, put_rows};
