@@ -35,12 +35,6 @@ pub(super) struct AskArguments {
     /// Search for the most probable answer with N beams; the official evaluations use 5.
     #[arg(long, default_value_t = 1, value_name = "N")]
     beams: usize,
-    /// The same seed and options give the same words.
-    #[arg(long, default_value_t = 42, value_name = "N")]
-    seed: u64,
-    /// The sentence that tells the model who it is, instead of the official one.
-    #[arg(long, value_name = "SENTENCE")]
-    system: Option<String>,
 }
 
 /// How words are chosen; shared by all commands that write.
@@ -62,18 +56,24 @@ pub(super) struct WordArguments {
     /// A text that ends the writing where it comes; may be given several times.
     #[arg(long, value_name = "TEXT")]
     stop: Vec<String>,
+    /// The same seed and options give the same words and pictures.
+    #[arg(long, default_value_t = 42, value_name = "N")]
+    pub seed: u64,
+    /// The sentence that tells the model who it is, instead of the official one.
+    #[arg(long, value_name = "SENTENCE")]
+    system: Option<String>,
 }
 
 impl WordArguments {
     /// The options, with `tokens` at most unless the arguments say otherwise.
-    pub fn options(&self, tokens: usize, seed: u64, system: Option<String>) -> Result<AnswerOptions> {
+    pub fn options(&self, tokens: usize) -> Result<AnswerOptions> {
         let options = AnswerOptions {
             sampling: Sampling { temperature: self.temp, top_k: self.top_k, top_p: self.top_p },
-            seed,
+            seed: self.seed,
             beams: 1,
             max_tokens: self.max_tokens.unwrap_or(tokens),
             stop: self.stop.clone(),
-            system,
+            system: self.system.clone(),
         };
         options.check()?;
         Ok(options)
@@ -82,8 +82,7 @@ impl WordArguments {
 
 impl AskArguments {
     pub async fn run(&self, device: &device::DeviceArguments, output: &Output) -> Result<()> {
-        let options =
-            AnswerOptions { beams: self.beams, ..self.words.options(TOKENS, self.seed, self.system.clone())? };
+        let options = AnswerOptions { beams: self.beams, ..self.words.options(TOKENS)? };
         options.check()?;
         let images = self.image.iter().map(load).collect::<Result<Vec<_>>>()?;
         let folder = self.model.open()?;

@@ -44,12 +44,6 @@ pub(super) struct ChatArguments {
     no_dream: bool,
     #[command(flatten)]
     words: WordArguments,
-    /// The same seed and options give the same words and pictures.
-    #[arg(long, default_value_t = 42, value_name = "N")]
-    seed: u64,
-    /// The sentence that tells the model who it is, instead of the official one.
-    #[arg(long, value_name = "SENTENCE")]
-    system: Option<String>,
     #[command(flatten)]
     draw: DrawArguments,
 }
@@ -91,10 +85,10 @@ impl Line<'_> {
 
 impl ChatArguments {
     pub async fn run(&self, device: &device::DeviceArguments, output: &Output) -> Result<()> {
-        let options = self.words.options(TOKENS, self.seed, self.system.clone())?;
+        let options = self.words.options(TOKENS)?;
         let folder = self.model.open()?;
         let side = preflight::resolution(&folder);
-        let draw = self.draw.options(&folder.drawing, [side, side], self.seed, 1)?;
+        let draw = self.draw.options(&folder.drawing, [side, side], self.words.seed, 1)?;
         preflight::check_drawing(&folder, &draw)?;
         let gpu = device.open(output).await?;
         let parts =

@@ -44,26 +44,20 @@ pub(super) struct ComposeArguments {
     every: Option<usize>,
     #[command(flatten)]
     words: WordArguments,
-    /// The same seed and options give the same document.
-    #[arg(long, default_value_t = 42, value_name = "N")]
-    seed: u64,
-    /// The sentence that tells the model who it is, instead of the official one.
-    #[arg(long, value_name = "SENTENCE")]
-    system: Option<String>,
     #[command(flatten)]
     draw: DrawArguments,
 }
 
 impl ComposeArguments {
     pub async fn run(&self, device: &device::DeviceArguments, output: &Output) -> Result<ExitCode> {
-        let words = self.words.options(TOKENS, self.seed, self.system.clone())?;
+        let words = self.words.options(TOKENS)?;
         if self.every == Some(0) {
             return Err(Error::Input("--every must be at least 1".into()));
         }
         let given = self.given.as_deref().map(read).transpose()?.unwrap_or_default();
         let folder = self.model.open()?;
         let side = preflight::resolution(&folder);
-        let draw = self.draw.options(&folder.drawing, [side, side], self.seed, 1)?;
+        let draw = self.draw.options(&folder.drawing, [side, side], self.words.seed, 1)?;
         preflight::check_drawing(&folder, &draw)?;
         preflight::check_prompt(&folder, &words.chat().ask(0, &self.topic).prompt(), 0, 1)?;
         device::make_folder(&self.output)?;
