@@ -8,7 +8,7 @@ use crate::image::{RgbImage, write_png};
 use std::collections::BTreeSet;
 use std::path::Path;
 
-const WIDTH: usize = 900;
+const WIDTH: usize = 960;
 const PANEL: usize = 260;
 /// Room for numbers and titles: left, right, above and below a curve.
 const MARGIN: [usize; 4] = [90, 20, 30, 30];
