@@ -37,7 +37,7 @@ pub(super) struct AskArguments {
     beams: usize,
 }
 
-/// How words are chosen; shared by all commands that write.
+/// How to write; shared by all commands that do.
 #[derive(Args)]
 #[command(next_help_heading = "Words")]
 pub(super) struct WordArguments {
@@ -56,9 +56,9 @@ pub(super) struct WordArguments {
     /// A text that ends the writing where it comes; may be given several times.
     #[arg(long, value_name = "TEXT")]
     stop: Vec<String>,
-    /// The same seed and options give the same words and pictures.
+    /// The same seed and options give the same result.
     #[arg(long, default_value_t = 42, value_name = "N")]
-    pub seed: u64,
+    seed: u64,
     /// The sentence that tells the model who it is, instead of the official one.
     #[arg(long, value_name = "SENTENCE")]
     system: Option<String>,

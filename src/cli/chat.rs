@@ -88,7 +88,7 @@ impl ChatArguments {
         let options = self.words.options(TOKENS)?;
         let folder = self.model.open()?;
         let side = preflight::resolution(&folder);
-        let draw = self.draw.options(&folder.drawing, [side, side], self.words.seed, 1)?;
+        let draw = self.draw.options(&folder.drawing, [side, side], options.seed, 1)?;
         preflight::check_drawing(&folder, &draw)?;
         let gpu = device.open(output).await?;
         let parts =

@@ -57,7 +57,7 @@ impl ComposeArguments {
         let given = self.given.as_deref().map(read).transpose()?.unwrap_or_default();
         let folder = self.model.open()?;
         let side = preflight::resolution(&folder);
-        let draw = self.draw.options(&folder.drawing, [side, side], self.words.seed, 1)?;
+        let draw = self.draw.options(&folder.drawing, [side, side], words.seed, 1)?;
         preflight::check_drawing(&folder, &draw)?;
         preflight::check_prompt(&folder, &words.chat().ask(0, &self.topic).prompt(), 0, 1)?;
         device::make_folder(&self.output)?;
