@@ -3,6 +3,8 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 mkdir -p out
+# Without a desktop Mesa's layer that chooses among GPUs complains at every start that there is none.
+[ -n "${XDG_RUNTIME_DIR:-}" ] || export NODEVICE_SELECT=1
 dreamllm() {
     printf '\n$ dreamllm'
     printf ' %q' "$@"
