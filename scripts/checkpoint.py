@@ -49,3 +49,8 @@ class Checkpoint:
             with open(out / file, "wb") as stream:
                 stream.write(struct.pack("<Q", len(text)) + text)
                 stream.writelines(self.tensors[name][2] for name in names)
+        index = out / "model.safetensors.index.json"
+        if index.is_file():
+            sizes = sum(len(data) for _, _, data in self.tensors.values())
+            files = {name: self.files.get(name, first) for name in sorted(self.tensors)}
+            index.write_text(json.dumps({"metadata": {"total_size": sizes}, "weight_map": files}, indent=2))
