@@ -44,7 +44,7 @@ fn a_smoke_study_runs_goes_on_and_reports() {
     assert_eq!(markdown.matches("one seed, so nothing can be concluded").count(), 16);
     let page = std::fs::read_to_string(out.join("index.html")).unwrap();
     assert!(page.matches("data:image/png;base64,").count() > 100);
-    assert!(out.join("curves.png").is_file() && !out.join(".trial").exists());
+    assert!(out.join("curves.svg").is_file() && !out.join(".trial").exists());
 
     // Every cell saw as many records; the loss of the other half is nowhere, or counts nothing.
     let seed = out.join("seed-0");
@@ -81,7 +81,7 @@ fn a_smoke_study_runs_goes_on_and_reports() {
     let found = synergy(&shared, &["--first-seed", "3"]);
     assert!(found.status.success(), "{}", String::from_utf8_lossy(&found.stderr));
     assert_eq!(json(&shared.join("report.json"))["rows"], report["rows"]);
-    assert!(shared.join("curves.png").is_file() && std::fs::read_dir(&shared).unwrap().count() == 6);
+    assert!(shared.join("curves.svg").is_file() && std::fs::read_dir(&shared).unwrap().count() == 6);
 
     let other = synergy(&out, &["--steps", "3"]);
     assert_eq!(other.status.code(), Some(1));

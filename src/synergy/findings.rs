@@ -146,7 +146,7 @@ impl Findings {
         if self.differences.is_empty() {
             text += "- No pair of cells is complete yet.\n";
         }
-        text += "\n![losses of the first seed](curves.png)\n\nPictures and answers side by side: [index.html](index.html). Raw numbers: [report.json](report.json).\n";
+        text += "\n![losses of the first seed](curves.svg)\n\nPictures and answers side by side: [index.html](index.html). Raw numbers: [report.json](report.json).\n";
         text
     }
 

@@ -58,7 +58,7 @@ pub(super) fn keep<M>(run: &Path, benchmark: &Benchmark, pupil: &Recorded<M>) ->
     replace_file(folder.join(ANSWERS), &json)
 }
 
-/// `index.html` and `curves.png`.
+/// `index.html` and `curves.svg`.
 pub(super) fn write(study: &Study, findings: &Findings) -> Result<()> {
     let benchmark = study.benchmark()?;
     let mut page = format!(
@@ -172,5 +172,5 @@ fn curves(study: &Study) -> Result<()> {
         }
         panels.push((loss.to_string(), curves));
     }
-    plot_curves(&panels, &study.out.join("curves.png"))
+    plot_curves(&panels, &study.out.join("curves.svg"))
 }

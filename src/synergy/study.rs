@@ -79,7 +79,7 @@ const BATCH: usize = 16;
 const TIMED: u64 = 2;
 
 impl Study {
-    /// Does what is not done yet, and writes `report.md`, `report.json`, `curves.png` and `index.html`.
+    /// Does what is not done yet, and writes `report.md`, `report.json`, `curves.svg` and `index.html`.
     pub async fn run(&self, gpu: &Gpu, mut seen: impl FnMut(Event<'_>) -> Result<()>) -> Result<Findings> {
         self.claim()?;
         let mut open: Vec<(u64, Cell)> = (self.first_seed..self.first_seed + self.seeds)

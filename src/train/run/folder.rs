@@ -3,7 +3,7 @@
 //! | | |
 //! |---|---|
 //! | `log.jsonl` | a line a step |
-//! | `curves.png` | the log, drawn |
+//! | `curves.svg` | the log, drawn |
 //! | `step-00000100/` | a checkpoint: everything that a resumption needs, and the model |
 //! | `samples/step-00000100/` | what the model drew and answered then |
 //! | `final/`, `final-ema/` | the trained model, and its average |

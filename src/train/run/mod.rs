@@ -305,7 +305,7 @@ impl<T: Task> Run<T> {
     }
 
     fn plot(&self) -> Result<()> {
-        plot(&read_log(&self.folder.path("log.jsonl"))?, &self.folder.path("curves.png"))
+        plot(&read_log(&self.folder.path("log.jsonl"))?, &self.folder.path("curves.svg"))
     }
 
     /// Writes a checkpoint and removes the oldest.

@@ -1,24 +1,24 @@
-//! The curves of a log as a picture: one panel a loss, over the steps, on a logarithmic scale where that shows more.
-//!
-//! Everything is drawn pixel by pixel, letters of 3 x 5 included, so that no font and no plotting library is needed.
+//! The curves of a log as an SVG picture: one panel a loss, over the steps, on a logarithmic scale where that shows more.
 
 use super::Line;
-use crate::Result;
-use crate::image::{RgbImage, write_png};
+use crate::image::replace_file;
+use crate::{Error, Result};
+use plotters::coord::Shift;
+use plotters::coord::ranged1d::{Ranged, ValueFormatter};
+use plotters::coord::types::RangedCoordf64;
+use plotters::prelude::*;
+use std::cmp::Ordering;
 use std::collections::BTreeSet;
 use std::path::Path;
 
-const WIDTH: usize = 960;
-const PANEL: usize = 260;
-/// Room for numbers and titles: left, right, above and below a curve.
-const MARGIN: [usize; 4] = [90, 20, 30, 30];
-const BLACK: [u8; 3] = [0; 3];
-const GREY: [u8; 3] = [221; 3];
-const PALE: [u8; 3] = [170, 200, 235];
-
-/// Colours of several curves in one panel.
-const PALETTE: [[u8; 3]; 6] =
-    [[20, 90, 170], [200, 50, 50], [40, 140, 60], [110, 160, 220], [230, 140, 120], [130, 190, 130]];
+/// Pixels of a panel.
+const SIZE: (u32, u32) = (960, 260);
+/// Points of a curve that are drawn, about one a pixel.
+const POINTS: usize = 1000;
+/// What is drawn on: the panels one below the other.
+type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
+/// Drawing into a string does not fail, but the library's signatures say that it may.
+type Drawn = std::result::Result<(), Box<dyn std::error::Error>>;
 
 /// A curve of a panel.
 pub struct Curve {
@@ -28,7 +28,7 @@ pub struct Curve {
     pub points: Vec<(f64, f64)>,
 }
 
-/// Draws the log to a PNG file. A log without steps gives empty panels.
+/// Draws the log to an SVG file. A log without steps gives empty panels.
 pub fn plot(lines: &[Line], path: &Path) -> Result<()> {
     let names: BTreeSet<&String> = lines.iter().flat_map(|line| line.losses.keys()).collect();
     let part = |name: &String| points(lines, |line| line.losses.get(name.as_str()).copied().flatten());
@@ -38,63 +38,83 @@ pub fn plot(lines: &[Line], path: &Path) -> Result<()> {
     plot_curves(&panels, path)
 }
 
-/// Draws panels of curves to a PNG file. A curve that is alone in its panel shows every value; several have a name each.
+/// Draws panels of curves to an SVG file. A curve that is alone in its panel shows its values in pale as well; several have a name each.
 pub fn plot_curves(panels: &[(String, Vec<Curve>)], path: &Path) -> Result<()> {
-    let mut canvas = Canvas::new(WIDTH, PANEL * panels.len())?;
-    for (at, (name, curves)) in panels.iter().enumerate() {
-        panel(&mut canvas, at * PANEL, name, curves);
-    }
-    write_png(path, &canvas.0, &[])
+    let mut svg = String::new();
+    draw(&mut svg, panels).map_err(|why| Error::file(path, why))?;
+    replace_file(path, svg.as_bytes())
 }
 
-/// Step and value.
+fn draw(svg: &mut String, panels: &[(String, Vec<Curve>)]) -> Drawn {
+    let count = panels.len().max(1);
+    let root = SVGBackend::with_string(svg, (SIZE.0, SIZE.1 * count as u32)).into_drawing_area();
+    root.fill(&WHITE)?;
+    for (area, (name, curves)) in root.split_evenly((count, 1)).iter().zip(panels) {
+        panel(area, name, curves)?;
+    }
+    Ok(root.present()?)
+}
+
+/// Step and value, where that is a number.
 fn points(lines: &[Line], value: impl Fn(&Line) -> Option<f32>) -> Vec<(f64, f64)> {
-    lines.iter().filter_map(|line| Some((line.step as f64, f64::from(value(line)?)))).collect()
+    let point = |line: &Line| Some((line.step as f64, f64::from(value(line).filter(|value| value.is_finite())?)));
+    lines.iter().filter_map(point).collect()
 }
 
-/// Curves with their axes: averages over the last fiftieth of the steps, and of a curve that is alone every value in pale.
-fn panel(canvas: &mut Canvas, top: usize, name: &str, curves: &[Curve]) {
-    let [left, right, above, below] = MARGIN;
-    let (x0, x1, y0, y1) = (left, WIDTH - right, top + above, top + PANEL - below);
+/// The axes of a panel, and its curves.
+fn panel(area: &Area, name: &str, curves: &[Curve]) -> Drawn {
     let points = || curves.iter().flat_map(|curve| &curve.points);
-    let values = || points().map(|p| p.1);
+    let values = || points().map(|point| point.1);
     let (least, most) = (values().fold(f64::INFINITY, f64::min), values().fold(f64::NEG_INFINITY, f64::max));
-    let logarithmic = least > 0.0 && most > 10.0 * least;
-    let scale = |value: f64| if logarithmic { value.ln() } else { value };
-    let (low, high) = (scale(least), scale(most));
-    let last = points().map(|p| p.0).fold(2.0, f64::max);
-    canvas.text(x0, top + 10, name, BLACK);
-    for tick in 0..=4 {
-        let y = y1 - (y1 - y0) * tick / 4;
-        let value = low + (high - low) * tick as f64 / 4.0;
-        canvas.line((x0 as f64, y as f64), (x1 as f64, y as f64), GREY);
-        if value.is_finite() {
-            canvas.text(6, y.saturating_sub(5), &number(if logarithmic { value.exp() } else { value }), BLACK);
-        }
-        let x = x0 + (x1 - x0) * tick / 4;
-        canvas.text(x.saturating_sub(16), y1 + 8, &format!("{:.0}", 1.0 + (last - 1.0) * tick as f64 / 4.0), BLACK);
+    let steps = 1.0..points().map(|point| point.0).fold(2.0, f64::max);
+    let mut chart = ChartBuilder::on(area);
+    chart.caption(name, ("sans-serif", 16)).margin(8).margin_right(24).x_label_area_size(24).y_label_area_size(64);
+    if least > 0.0 && most > 10.0 * least && most.is_finite() {
+        return lines(chart.build_cartesian_2d(steps, (least..most).log_scale())?, curves);
     }
-    let place = |step: f64, value: f64| {
-        let height = if high > low { (scale(value) - low) / (high - low) } else { 0.5 };
-        (x0 as f64 + (step - 1.0) / (last - 1.0) * (x1 - x0) as f64, y1 as f64 - height * (y1 - y0) as f64)
+    let range = match least.partial_cmp(&most) {
+        Some(Ordering::Less) => least..most,
+        Some(Ordering::Equal) => least - 1.0..most + 1.0,
+        _ => 0.0..1.0, // no value
     };
-    let draw = |canvas: &mut Canvas, points: &[(f64, f64)], colour| {
-        points
-            .windows(2)
-            .for_each(|pair| canvas.line(place(pair[0].0, pair[0].1), place(pair[1].0, pair[1].1), colour));
-    };
-    let (mut x, y) = (x0 + 8 * (name.len() + 2), top + 10);
-    for (curve, colour) in curves.iter().zip(PALETTE.into_iter().cycle()) {
-        if curves.len() == 1 {
-            draw(canvas, &curve.points, PALE);
-        } else {
-            canvas.text(x, y, &curve.name, colour);
-            x += 8 * (curve.name.len() + 1);
+    lines(chart.build_cartesian_2d(steps, range)?, curves)
+}
+
+/// Averages over the last fiftieth of the steps, and of a curve that is alone the values themselves in pale.
+fn lines<'a, Y: Ranged<ValueType = f64> + ValueFormatter<f64>>(
+    mut chart: ChartContext<'a, SVGBackend<'a>, Cartesian2d<RangedCoordf64, Y>>,
+    curves: &[Curve],
+) -> Drawn {
+    let (step, value) = (|step: &f64| format!("{step:.0}"), |value: &f64| number(*value));
+    chart
+        .configure_mesh()
+        .x_label_formatter(&step)
+        .y_label_formatter(&value)
+        .y_labels(5)
+        .light_line_style(TRANSPARENT)
+        .draw()?;
+    let alone = curves.len() == 1;
+    for (n, curve) in curves.iter().enumerate() {
+        let color = Palette99::pick(n).to_rgba();
+        if alone {
+            chart.draw_series(LineSeries::new(thinned(&curve.points), color.mix(0.3)))?;
         }
-        draw(canvas, &smoothed(&curve.points), colour);
+        let drawn = chart.draw_series(LineSeries::new(thinned(&smoothed(&curve.points)), color.stroke_width(2)))?;
+        if !alone {
+            drawn
+                .label(&curve.name)
+                .legend(move |(x, y)| PathElement::new([(x, y), (x + 16, y)], color.stroke_width(2)));
+        }
     }
-    canvas.line((x0 as f64, y1 as f64), (x1 as f64, y1 as f64), BLACK);
-    canvas.line((x0 as f64, y0 as f64), (x0 as f64, y1 as f64), BLACK);
+    if !alone {
+        chart.configure_series_labels().background_style(WHITE.mix(0.8)).border_style(TRANSPARENT).draw()?;
+    }
+    Ok(())
+}
+
+/// At most [`POINTS`] of them, evenly spread.
+fn thinned(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
+    points.iter().copied().step_by(points.len().div_ceil(POINTS).max(1)).collect()
 }
 
 fn smoothed(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
@@ -116,71 +136,14 @@ fn number(value: f64) -> String {
     }
 }
 
-struct Canvas(RgbImage);
-
-impl Canvas {
-    fn new(width: usize, height: usize) -> Result<Canvas> {
-        RgbImage::new(width, height, vec![255; width * height * 3]).map(Canvas)
-    }
-
-    fn dot(&mut self, x: usize, y: usize, colour: [u8; 3]) {
-        if x < self.0.width && y < self.0.height {
-            let at = (y * self.0.width + x) * 3;
-            self.0.pixels[at..at + 3].copy_from_slice(&colour);
-        }
-    }
-
-    /// A pixel for each step along the longer side.
-    fn line(&mut self, from: (f64, f64), to: (f64, f64), colour: [u8; 3]) {
-        let (dx, dy) = (to.0 - from.0, to.1 - from.1);
-        let steps = dx.abs().max(dy.abs()).ceil().clamp(1.0, 10_000.0);
-        for i in 0..=steps as usize {
-            let t = i as f64 / steps;
-            self.dot((from.0 + t * dx).round() as usize, (from.1 + t * dy).round() as usize, colour);
-        }
-    }
-
-    /// Letters of twice 3 x 5 pixels.
-    fn text(&mut self, x: usize, y: usize, text: &str, colour: [u8; 3]) {
-        for (i, letter) in text.chars().enumerate() {
-            let rows = glyph(letter);
-            for (row, column) in (0..5).flat_map(|row| (0..3).map(move |column| (row, column))) {
-                if rows >> (14 - row * 3 - column) & 1 == 1 {
-                    let (x, y) = (x + 2 * (4 * i + column), y + 2 * row);
-                    (0..4).for_each(|corner| self.dot(x + corner % 2, y + corner / 2, colour));
-                }
-            }
-        }
-    }
-}
-
-/// Five rows of three pixels, from the upper left; unknown letters are blank.
-fn glyph(letter: char) -> u16 {
-    const DIGITS: [u16; 10] =
-        [0o75557, 0o26227, 0o71747, 0o71717, 0o55711, 0o74717, 0o74757, 0o71111, 0o75757, 0o75717];
-    const LETTERS: [u16; 26] = [
-        0o25755, 0o65656, 0o34443, 0o65556, 0o74647, 0o74644, 0o34553, 0o55755, 0o72227, 0o11152, 0o55655, 0o44447,
-        0o57755, 0o65555, 0o25552, 0o65644, 0o25563, 0o65655, 0o34216, 0o72222, 0o55557, 0o55552, 0o55775, 0o55255,
-        0o55222, 0o71247,
-    ];
-    match letter {
-        '0'..='9' => DIGITS[letter as usize - '0' as usize],
-        'a'..='z' => LETTERS[letter as usize - 'a' as usize],
-        '.' => 0o00002,
-        '-' => 0o00700,
-        _ => 0,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::image::load;
 
     #[test]
     fn curves_are_drawn() {
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("a.png");
+        let path = folder.path().join("a.svg");
         let line = |step: u64| Line {
             step,
             loss: 9.0 / step as f32,
@@ -191,13 +154,40 @@ mod tests {
             tokens: 1,
             seconds: 0.1,
         };
-        for steps in [0, 1, 100] {
+        for steps in [0, 1, 100, 5000] {
             plot(&(1..=steps).map(line).collect::<Vec<_>>(), &path).unwrap();
-            let drawn = load(&path).unwrap();
-            assert_eq!((drawn.width, drawn.height), (WIDTH, PANEL * if steps == 0 { 1 } else { 3 }));
-            let blue = drawn.pixels.chunks(3).filter(|pixel| *pixel == PALETTE[0]).count();
-            assert_eq!(blue > 500, steps == 100, "{steps} steps: {blue} pixels");
+            let drawn = std::fs::read_to_string(&path).unwrap();
+            // A panel for the whole and for either part; of a part that was never there the panel is empty.
+            let panels = if steps == 0 { 1 } else { 3 };
+            assert!(drawn.starts_with(&format!("<svg width=\"{}\" height=\"{}\"", SIZE.0, SIZE.1 * panels)), "{drawn}");
+            assert_eq!(
+                ["loss", "language", "diffusion"].map(|name| drawn.contains(name)),
+                [true, steps > 0, steps > 0]
+            );
+            assert!(drawn.len() < 200_000, "{} bytes", drawn.len());
+            // The values and their averages are a line each, with as many corners as are shown.
+            let lines: Vec<usize> = drawn.split("<polyline").skip(1).map(corners).collect();
+            assert_eq!(
+                lines.iter().filter(|corners| **corners as u64 == steps.min(1000)).count(),
+                if steps > 0 { 4 } else { 0 }
+            );
         }
+    }
+
+    /// Points of the polyline that a part of an SVG file begins with.
+    fn corners(line: &str) -> usize {
+        let points = line.split("points=\"").nth(1).unwrap();
+        points.split('"').next().unwrap().split_whitespace().count()
+    }
+
+    #[test]
+    fn several_curves_have_their_names() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.svg");
+        let curve = |n: usize| Curve { name: format!("curve {n}"), points: vec![(1.0, 1.0), (2.0, n as f64)] };
+        plot_curves(&[("all".into(), (0..8).map(curve).collect())], &path).unwrap();
+        let drawn = std::fs::read_to_string(&path).unwrap();
+        assert!((0..8).all(|n| drawn.contains(&format!("curve {n}"))), "{drawn}");
     }
 
     #[test]
