@@ -1,28 +1,45 @@
 #!/usr/bin/env bash
 # Trains the default model from nothing: the runs of configs/shapes/ in their order, each from where it was stopped. The result
 # is written to runs/shapes/weights, in f16, as weights/ has it. DREAMLLM says which program to use, such as a copy that builds do not
-# replace. On two cores this takes about twenty-two hours.
+# replace. On two cores this takes about twenty-six hours.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 program=${DREAMLLM:-target/release/dreamllm}
 if [ ! -d runs/shapes/0-untrained ]; then
     "$program" init configs/shapes/model -o runs/shapes/0-untrained
 fi
+# Folders that runs begin with and no run has left; weights/README.md says why. UNets are averaged: with_unet FOLDER SHARE OTHER OUT goes
+# that share of the way from the UNet of FOLDER to that of OTHER.
+with_unet() {
+    [ -d "runs/shapes/$4" ] ||
+        scripts/with-part.py --share "$2" "runs/shapes/$1" stable_diffusion_head.unet. "runs/shapes/$3" "runs/shapes/$4"
+}
+prepare() {
+    case $1 in
+    41-denoiser) with_unet 40-stage3/final 0.7 26-denoiser/final 40-and-26 ;;   # three tenths of the way from run 26 to run 36
+    42-denoiser)
+        with_unet 40-and-26 0.5 41-denoiser/final 41-halfway
+        [ -d runs/shapes/41-deeper ] || scripts/deeper.py runs/shapes/41-halfway runs/shapes/41-deeper
+        ;;
+    45-stage2)
+        with_unet 42-denoiser/final 0.5 43-denoiser/final 42-and-43
+        with_unet 44-imitation/final 1 42-and-43 44-and-43
+        ;;
+    esac
+}
 for config in configs/shapes/[0-9][0-9]-*.toml; do
-    run=runs/shapes/$(basename "$config" .toml)
-    # Run 41 begins with a UNet three tenths of the way from that of run 26 to that of run 36: weights/README.md says why.
-    if [ "$run" = runs/shapes/41-denoiser ] && [ ! -d runs/shapes/40-and-26 ]; then
-        scripts/with-part.py --share 0.7 runs/shapes/40-stage3/final stable_diffusion_head.unet. runs/shapes/26-denoiser/final runs/shapes/40-and-26
+    name=$(basename "$config" .toml)
+    if [ ! -d "runs/shapes/$name" ]; then
+        prepare "$name"
     fi
-    if [ ! -d "$run/final" ]; then
+    if [ ! -d "runs/shapes/$name/final" ]; then
         "$program" train --config "$config" --resume
     fi
 done
-# The UNet of the weights is halfway from the one that run 41 began with to its own.
-if [ ! -d runs/shapes/between ]; then
-    scripts/with-part.py --share 0.5 runs/shapes/40-and-26 stable_diffusion_head.unet. "$run/final" runs/shapes/between
-fi
+# The UNet of the weights is two thirds of the way from what runs 42 and 43 began with to their average.
 if [ ! -d runs/shapes/weights ]; then
+    with_unet 41-deeper 0.67 42-and-43 two-thirds
+    with_unet "$name/final" 1 two-thirds between
     "$program" convert runs/shapes/between runs/shapes/weights --weights f16
     cp runs/shapes/02-denoiser/final/scene_encoder.safetensors configs/shapes/model/drawing_config.json runs/shapes/weights/
 fi

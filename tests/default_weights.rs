@@ -3,7 +3,7 @@
 #![cfg(feature = "default-weights")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use dreamllm::data::shapes::Tally;
+use dreamllm::data::shapes::{Demand, ObjectDemand, Tally};
 use dreamllm::eval::{Report, wilson};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
@@ -37,7 +37,7 @@ fn the_manifest_is_of_these_files() {
     assert!(total < 25 << 20, "{total} bytes");
     // Every run of the recipe, with the config as it is committed.
     let runs = manifest["runs"].as_array().unwrap();
-    assert_eq!(runs.len(), 41);
+    assert_eq!(runs.len(), 46);
     for run in runs {
         let config = format!("{}/configs/shapes/{}.toml", env!("CARGO_MANIFEST_DIR"), run["run"].as_str().unwrap());
         let found: String =
@@ -94,4 +94,36 @@ fn commands_find_it_and_its_figures_are_those_of_the_manifest() {
         let share = all.right as f64 / all.asked as f64;
         assert!(low - 0.1 < share && share < high + 0.1, "{table} / {row}: {few:?} here, {all:?} recorded");
     }
+}
+
+/// What a composed document says before its first picture is what it was asked to show, in other words or the same.
+#[test]
+fn documents_keep_to_their_topic() {
+    let topics = [
+        "a small red circle",
+        "a large blue star on a dark background",
+        "a small green triangle left of a large white square",
+        "a large yellow cross above a small purple diamond",
+    ];
+    let folder = tempfile::tempdir().unwrap();
+    let kept = topics.iter().filter(|topic| {
+        let out = folder.path().join(topic.replace(' ', "-"));
+        let asked = format!("show {topic} and make it different");
+        let done = dreamllm(&["compose", &asked, "-o", out.to_str().unwrap(), "-q"]).output().unwrap();
+        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+        let document = std::fs::read_to_string(out.join("document.md")).unwrap();
+        let first = document.lines().skip(1).find(|line| !line.is_empty()).unwrap();
+        println!("{topic}: {first}");
+        let (asked, Ok(said)) = (Demand::parse(topic).unwrap(), Demand::parse(first)) else { return false };
+        // What the document leaves out it may leave out; what it says has to be so.
+        let agrees = |a: &ObjectDemand, b: &ObjectDemand| {
+            a.shape == b.shape
+                && a.color.zip(b.color).is_none_or(|(a, b)| a == b)
+                && a.size.zip(b.size).is_none_or(|(a, b)| a == b)
+        };
+        asked.objects.len() == said.objects.len()
+            && asked.objects.iter().all(|a| said.objects.iter().any(|b| agrees(a, b)))
+    });
+    let kept = kept.count();
+    assert!(kept >= 3, "{kept} of {} topics are kept", topics.len());
 }

@@ -34,8 +34,12 @@ fn short(name: &str, folder: &Path) -> String {
         "batch" => "batch = 3".to_string(),
         "show_every" => "show_every = 0".to_string(),
         "every" => "every = 1000".to_string(),
-        // Put together by scripts/default-weights.sh; here the folder that it has all but the UNet from.
-        _ => line.replace("40-and-26", "40-stage3/final").replace("runs/shapes", &folder.display().to_string()),
+        // Put together by scripts/default-weights.sh; here the folder that all but the UNet is from.
+        _ => line
+            .replace("40-and-26", "40-stage3/final")
+            .replace("41-deeper", "41-denoiser/final")
+            .replace("44-and-43", "44-imitation/final")
+            .replace("runs/shapes", &folder.display().to_string()),
     };
     text.lines().map(line).collect::<Vec<_>>().join("\n")
 }
