@@ -16,6 +16,8 @@ class Checkpoint:
                     begin, end = (8 + size + offset for offset in tensor["data_offsets"])
                     self.tensors[name] = (tensor["dtype"], tensor["shape"], data[begin:end])
                     self.files[name] = path.name
+        if not self.tensors:
+            sys.exit(f"{folder} has no tensors in model*.safetensors")
 
     def shape(self, name):
         return self.tensors[name][1]
