@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Trains the default model from nothing: the runs of configs/shapes/ in their order, each from where it was stopped. The result
 # is written to runs/shapes/weights, in f16, as weights/ has it. DREAMLLM says which program to use, such as a copy that builds do not
-# replace. On two cores this takes about twenty-six hours.
+# replace. On two cores this takes about twenty-nine hours.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 program=${DREAMLLM:-target/release/dreamllm}
@@ -36,11 +36,10 @@ for config in configs/shapes/[0-9][0-9]-*.toml; do
         "$program" train --config "$config" --resume
     fi
 done
-# The UNet of the weights is two thirds of the way from what runs 42 and 43 began with to their average.
+# The UNet of the weights is the average of those of runs 47 and 48.
 if [ ! -d runs/shapes/weights ]; then
-    with_unet 41-deeper 0.67 42-and-43 two-thirds
-    with_unet "$name/final" 1 two-thirds between
-    "$program" convert runs/shapes/between runs/shapes/weights --weights f16
+    with_unet 47-denoiser/final 0.5 48-denoiser/final 47-and-48
+    "$program" convert runs/shapes/47-and-48 runs/shapes/weights --weights f16
     cp runs/shapes/02-denoiser/final/scene_encoder.safetensors configs/shapes/model/drawing_config.json runs/shapes/weights/
 fi
 "$program" eval -m runs/shapes/weights --count 100 --out runs/shapes/eval.json

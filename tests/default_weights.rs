@@ -37,7 +37,7 @@ fn the_manifest_is_of_these_files() {
     assert!(total < 25 << 20, "{total} bytes");
     // Every run of the recipe, with the config as it is committed.
     let runs = manifest["runs"].as_array().unwrap();
-    assert_eq!(runs.len(), 46);
+    assert_eq!(runs.len(), 48);
     for run in runs {
         let config = format!("{}/configs/shapes/{}.toml", env!("CARGO_MANIFEST_DIR"), run["run"].as_str().unwrap());
         let found: String =
@@ -79,7 +79,7 @@ fn commands_find_it_and_its_figures_are_those_of_the_manifest() {
     assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
     let report: Value = serde_json::from_slice(&out.stdout).unwrap();
     // As the model is best drawn, not as the official checkpoints are.
-    assert_eq!((report["steps"].as_u64(), report["sampler"].as_str()), (Some(20), Some("ddim")));
+    assert_eq!((report["steps"].as_u64(), report["sampler"].as_str()), (Some(20), Some("euler-a")));
 
     let arguments = ["eval", "--count", "20", "--only", "one-object,questions", "--seed", "20230920", "--json", "-q"];
     let out = dreamllm(&arguments).output().unwrap();
