@@ -22,7 +22,6 @@ alias V = f32;
 //@import "lib/math.wgsl"
 //@import INPUT "lib/input_f32.wgsl"
 //@import WEIGHT "lib/weight_f32.wgsl"
-//@import "lib/rows_own.wgsl"
 //@import "lib/conv.wgsl"
 
 var<workgroup> xs: array<vec4<f32>, TILE * QUADS>;      // [quad][pixel]
@@ -38,8 +37,10 @@ fn share_w(ky: u32, kx: u32, n0: u32, k0: u32, lane: u32) {
             let k = k0 + 4u * quad;
             var rows: mat4x4<f32>;
             if k < p.c {
-                rows = rows4(rows_of_w(ky, kx, n0 + channel, k), rest_of_w(n0 + channel, k));
-                for (var r = 1u; r < 4u; r++) { rows[r] = select(vec4<f32>(0.0), rows[r], k + r < p.c); }
+                for (var r = 0u; r < 4u; r++) {
+                    let row = w4(place_of_w(ky, kx, n0 + channel, k + r), rest_of_w(n0 + channel, k));
+                    rows[r] = select(vec4<f32>(0.0), row, k + r < p.c);
+                }
             }
             rows = transpose(rows);
             for (var r = 0u; r < 4u; r++) { ws[quad * TILE + channel + r] = rows[r]; }
@@ -52,7 +53,7 @@ fn share_w(ky: u32, kx: u32, n0: u32, k0: u32, lane: u32) {
         let channel = item / QUADS;
         let k = k0 + 4u * quad;
         var value = vec4<f32>(0.0);
-        if k < p.c { value = w4(rows_of_w(ky, kx, n0 + channel, k).x, p.c - k); }
+        if k < p.c { value = w4(place_of_w(ky, kx, n0 + channel, k), p.c - k); }
         ws[quad * TILE + channel] = value;
     }
 }

@@ -11,11 +11,13 @@
 // order afterwards. Ladder, 3x3 over 32x32, 64 to 64 channels, lavapipe, GFLOP per second of processor time: (1) 8 x 8
 // tiles, every lane loads both sides and divides to find its pixel 5.1; (2) pixels are counted instead, and a subgroup shares
 // dy (lib/quads_subgroup.wgsl): 8 x 4 tiles 8.0, 16 x 8 tiles 7.9, 16 x 4 tiles 10.5; without sharing 3.1, since the driver's
-// compiler loads all eight quads first.
+// compiler loads all eight quads first; (3) a load costs as much as 90 other instructions there, so tiles may spill: 24 x 8 tiles
+// take 0.63 of the time of 16 x 4 ones for 48 to 48 channels at 8 x 8, 32 pictures, 0.77 for 64 at 4 x 4, 0.71 for 128 at 64 x 64.
+// 32 x 8 and 16 x 12 tiles are slower, 24 x 12 the same.
 
-const TN: u32 = 4u;                     // knob: quads of output channels of a tile: 2 or 4
+const TN: u32 = 4u;                     // knob: quads of output channels of a tile: 2, 4 or 6
 const TC: u32 = 1u;                     // knob: quads of input channels of a tile
-const PIXELS: u32 = 8u / TN;            // pixels of a step: eight quads of dy
+const PIXELS: u32 = 8u / TN;            // pixels of a step: eight quads of dy, or six
 const WG: u32 = 32u;                    // knob: lanes; 8 with a subgroup
 
 //@import "lib/index.wgsl"

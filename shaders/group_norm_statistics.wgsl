@@ -5,8 +5,10 @@
 //   chunks      [B, S, G, 2]   mean and squares
 //   statistics  [B, G, 2]
 //
-// One workgroup per image and group.
+// SHARED: one workgroup per image and group; otherwise one invocation, for a software driver, where barriers are what
+// costs: 256 groups of 4 chunks took 1.2 ms.
 
+const SHARED: bool = true;              // knob
 const WG: u32 = 64u;
 
 @group(0) @binding(0) var<storage, read>       chunks: array<vec2<f32>>;        // [B, S, G, 2]
@@ -28,23 +30,32 @@ fn share(s: u32) -> f32 {
     return f32(min(p.size, p.pixels - s * p.size)) / f32(p.pixels);
 }
 
+// The sum over all chunks of a group, the same in every lane that works on it.
+fn over_chunks(sum: f32, lane: u32) -> f32 {
+    if SHARED { return fold_sum(sum, lane); }
+    return sum;
+}
+
 @compute @workgroup_size(WG)
 fn group_norm_statistics(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
                          @builtin(local_invocation_index) lane: u32) {
-    let index = group_index(group, groups);
-    if index >= p.count { return; }
+    let place = group_index(group, groups);
+    let own = select(place * WG + lane, place, SHARED);
+    let index = min(own, p.count - 1u);                 // beyond the end: work on, write nothing
+    let first = select(0u, lane, SHARED);
+    let step = select(1u, WG, SHARED);
     let start = index / p.groups * p.per_image * p.groups + index % p.groups;
 
     var sum = 0.0;
-    for (var s = lane; s < p.per_image; s += WG) { sum += share(s) * chunks[start + s * p.groups].x; }
-    let mean = fold_sum(sum, lane);
+    for (var s = first; s < p.per_image; s += step) { sum += share(s) * chunks[start + s * p.groups].x; }
+    let mean = over_chunks(sum, lane);
     var squares = 0.0;
-    for (var s = lane; s < p.per_image; s += WG) {
+    for (var s = first; s < p.per_image; s += step) {
         let chunk = chunks[start + s * p.groups];
         let deviation = chunk.x - mean;
         let elements = f32(min(p.size, p.pixels - s * p.size)) * p.width;
         squares += share(s) * (chunk.y / elements + deviation * deviation);
     }
-    let inverse = inverseSqrt(fold_sum(squares, lane) + p.eps);
-    if lane == 0u { statistics[index] = vec2<f32>(mean, inverse); }
+    let inverse = inverseSqrt(over_chunks(squares, lane) + p.eps);
+    if (lane == 0u || !SHARED) && own < p.count { statistics[index] = vec2<f32>(mean, inverse); }
 }

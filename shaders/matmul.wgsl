@@ -12,27 +12,35 @@
 // tiles of 2 x 16 13.8, 4 x 32 13.9 but four times as long to compile, two steps of k unrolled 9 (the driver's compiler
 // loads everything first and spills). With A_T these were half as fast until no loop had two conditions: the driver does not
 // unroll such a one, and the rows of A, indexed by its counter, went through memory. 352 x 128 x 1600: 3.0 before, 5.6 after.
+// On a machine of twice that speed, wall time with both threads: (4) workgroups of one subgroup and 4 x 24 tiles, expected 1.3 times from
+// fewer loads: 1024^3 70 to 50 ms (4 x 16 58, 8 x 16 54, 4 x 32 134), but 2.1 instead of 0.8 s to compile, so only large products
+// have them; (5) a few rows: lanes along n, and A, of which all lanes need the same, loaded once for a subgroup
+// (lib/row_subgroup.wgsl), expected 17 instead of 20 loads for one row, 20 instead of 32 for four: 4096 x 4096 with one row 6.4
+// to 5.5 ms, four 13.8 to 8.7, eight 39 to 10, sixteen 39 to 19.
 
 const A_T: bool = false;                // knob
 const B_T: bool = true;                 // knob
+const K_QUADS: bool = false;            // knob: k is a multiple of four
 const ACCUMULATE: bool = false;         // knob: add to y, for parts of k
 const TM: u32 = 8u;                     // knob: rows of a tile: 1, 2, 4 or 8; at least 4 when A_T
 const TNQ: u32 = 2u;                    // knob: quads of columns of a tile, 1 or even
 const WGN: u32 = 8u;                    // knob: invocations along n; 1 with rows_subgroup
-const WGM: u32 = 8u;                    // knob: invocations along m
+const WGM: u32 = 8u;                    // knob: invocations along m; 1 with row_subgroup
 const WG: u32 = WGN * WGM;
 const HALVES: u32 = min(TNQ, 2u);       // quads of a step along n
 alias V = vec4<f32>;
+alias At = u32;                         // where a matrix B begins
 
 //@import "lib/index.wgsl"
 //@import "lib/math.wgsl"
 //@import INPUT "lib/input_f32.wgsl"
 //@import WEIGHT "lib/weight_f32.wgsl"
+//@import ROW "lib/row_own.wgsl"
 //@import ROWS "lib/rows_own.wgsl"
 //@import "lib/matmul.wgsl"
 
 // A[m0 + i, k .. k + 3] for every row i of the tile; rows beyond the end repeat the last one.
-fn tile_of_a(start: u32, m0: u32, k: u32) -> array<vec4<f32>, TM> {
+fn tile_of_a(start: u32, m0: u32, k: u32, lane: u32) -> array<vec4<f32>, TM> {
     var a: array<vec4<f32>, TM>;
     if A_T {
         for (var i = 0u; i < TM; i += 4u) {
@@ -47,26 +55,27 @@ fn tile_of_a(start: u32, m0: u32, k: u32) -> array<vec4<f32>, TM> {
         }
     } else {
         for (var i = 0u; i < TM; i++) {
-            a[i] = x4(start + min(m0 + i, p.m - 1u) * p.x_row + k, p.k - k);
+            a[i] = row4(start + min(m0 + i, p.m - 1u) * p.x_row + k, p.k - k, lane);
         }
     }
     return a;
 }
 
+// Four neighbours of B as it is stored, row r of eight: columns n + r / 4 * 4 .. and k + r % 4, or with B_T column n + r and k .. k + 3.
+// Those beyond the end repeat the last one.
+fn row_of_w(at: At, n: u32, k: u32, r: u32) -> vec4<f32> {
+    if B_T { return w4(at + min(n + r, p.n - 1u) * p.w_row + k, p.k - k); }
+    let column = min(n + r / 4u * 4u, (p.n - 1u) / 4u * 4u);
+    var row = k + r % 4u;
+    if !K_QUADS { row = min(row, p.k - 1u); }
+    return w4(at + row * p.w_row + column, p.n - column);
+}
+
 // B[k + kk, n .. n + 3] for kk of 0 .. 3, and the same from n + 4 on.
-fn blocks_of_b(start: u32, n: u32, k: u32, lane: u32) -> array<mat4x4<f32>, 2> {
-    let step = vec4<u32>(0u, 1u, 2u, 3u);
-    var blocks: array<mat4x4<f32>, 2>;
-    if B_T {
-        let last = vec4<u32>(p.n - 1u);
-        let first = start + min(n + step, last) * p.w_row + k;
-        let second = start + min(n + 4u + step, last) * p.w_row + k;
-        blocks = rows8(array<vec4<u32>, 2>(first, second), vec2<u32>(p.k - k), lane);
-        return array<mat4x4<f32>, 2>(transpose(blocks[0]), transpose(blocks[1]));
-    }
-    let columns = min(vec2<u32>(n, n + 4u), vec2<u32>((p.n - 1u) / 4u * 4u));
-    let rows = start + min(k + step, vec4<u32>(p.k - 1u)) * p.w_row;
-    blocks = rows8(array<vec4<u32>, 2>(rows + columns.x, rows + columns.y), p.n - columns, lane);
+fn blocks_of_b(at: At, n: u32, k: u32, lane: u32) -> array<mat4x4<f32>, 2> {
+    var blocks = rows8(at, n, k, lane);
+    if B_T { return array<mat4x4<f32>, 2>(transpose(blocks[0]), transpose(blocks[1])); }
+    if K_QUADS { return blocks; }
     for (var kk = 1u; kk < 4u; kk++) {
         blocks[0][kk] = select(vec4<f32>(0.0), blocks[0][kk], k + kk < p.k);
         blocks[1][kk] = select(vec4<f32>(0.0), blocks[1][kk], k + kk < p.k);
@@ -95,7 +104,7 @@ fn matmul(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) grou
     // Lanes beyond the end work on, for their neighbours' broadcasts.
     var acc: array<array<vec4<f32>, TNQ>, TM>;
     for (var k = 0u; k < p.k; k += 4u) {
-        let a = tile_of_a(p.x_start + batch * p.x_batch, m0, k);
+        let a = tile_of_a(p.x_start + batch * p.x_batch, m0, k, place);
         for (var j = 0u; j < TNQ; j += 2u) {
             let b = blocks_of_b(p.w_start + batch * p.w_batch, n0 + 4u * j, k, place);
             for (var h = 0u; h < HALVES; h++) {

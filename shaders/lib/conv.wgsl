@@ -54,19 +54,18 @@ fn source(out: Pixel, ky: u32, kx: u32) -> Source {
     return Source(select(0u, element, inside), inside);
 }
 
-// Elements of the weight's rows for input channels k .. k + 3 (TRANSPOSED) or output channels n .. n + 3.
-fn rows_of_w(ky: u32, kx: u32, n: u32, k: u32) -> vec4<u32> {
+// Where the weight's row of output channel n under tap (ky, kx) has input channel k; TRANSPOSED the row of input channel k the
+// quad of output channel n. Rows beyond the end repeat the last one.
+fn place_of_w(ky: u32, kx: u32, n: u32, k: u32) -> u32 {
     let taps = p.kernel_y * p.kernel_x;
     let position = ky * p.kernel_x + kx;
-    let step = vec4<u32>(0u, 1u, 2u, 3u);
     if TRANSPOSED {
-        let column = min(n, (p.y_channels - 1u) / 4u * 4u);
-        return p.w_start + (min(k + step, vec4<u32>(p.c - 1u)) * taps + position) * p.y_channels + column;
+        return p.w_start + (min(k, p.c - 1u) * taps + position) * p.y_channels + min(n, (p.y_channels - 1u) / 4u * 4u);
     }
-    return p.w_start + (min(n + step, vec4<u32>(p.first_n + p.n - 1u)) * taps + position) * p.c + k;
+    return p.w_start + (min(n, p.first_n + p.n - 1u) * taps + position) * p.c + k;
 }
 
-// How many weights there are from such an element to the end of its row.
+// How many weights there are from such a place to the end of its row.
 fn rest_of_w(n: u32, k: u32) -> u32 {
     if TRANSPOSED { return p.y_channels - min(n, (p.y_channels - 1u) / 4u * 4u); }
     return p.c - k;

@@ -8,3 +8,8 @@ fn x4(e: u32, count: u32) -> vec4<f32> {
     if count > 3u { v.w = x[e + 3u]; }
     return v;
 }
+
+// Neighbour i of these four.
+fn x1(e: u32, i: u32, count: u32) -> f32 {
+    return select(0.0, x[e + min(i, count - 1u)], i < count);
+}

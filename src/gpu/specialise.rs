@@ -50,6 +50,8 @@ pub const LIBRARY: &[(&str, &str)] = &[
     ("lib/bilinear.wgsl", include_str!("../../shaders/lib/bilinear.wgsl")),
     ("lib/nearest.wgsl", include_str!("../../shaders/lib/nearest.wgsl")),
     ("lib/conv.wgsl", include_str!("../../shaders/lib/conv.wgsl")),
+    ("lib/row_own.wgsl", include_str!("../../shaders/lib/row_own.wgsl")),
+    ("lib/row_subgroup.wgsl", include_str!("../../shaders/lib/row_subgroup.wgsl")),
     ("lib/rows_own.wgsl", include_str!("../../shaders/lib/rows_own.wgsl")),
     ("lib/rows_subgroup.wgsl", include_str!("../../shaders/lib/rows_subgroup.wgsl")),
     ("lib/keys_own.wgsl", include_str!("../../shaders/lib/keys_own.wgsl")),

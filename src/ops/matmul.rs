@@ -14,6 +14,7 @@ use crate::autograd::Backward;
 use crate::tensor::{DType, Shape, Tensor};
 use crate::{Error, Result};
 use launch::{Launch, Tile};
+pub(crate) use launch::{WIDE_WORK, wide_quads};
 
 /// A pointwise function that a product or convolution applies before it writes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -54,7 +54,7 @@ pub fn cases() -> Vec<OpCase> {
     }
     all.push(case(sizes([1, 3, 3, 4], 0, [3, 3], Conv::new(1, 1)), DType::F32, false, None));
     all.push(itself());
-    for tile in [Tile::Registers { quads: 2, subgroup: false }, Tile::Shared { side: 4 }] {
+    for tile in [Tile::Registers { quads: 2 }, Tile::Shared { side: 4 }] {
         all.push(tile_case(tile, sizes([1, 5, 6, 3], 5, [2, 3], uneven), DType::F32));
         all.push(transposed_case(tile, sizes([2, 6, 7, 3], 5, [3, 2], uneven), DType::F32));
     }

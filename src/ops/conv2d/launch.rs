@@ -1,7 +1,7 @@
 //! Running the convolution kernels: parts, tiles, variants.
 
 use super::super::layout::rows_in_window;
-use super::super::matmul::{Activation, COMPRESSED, Epilogue, weight_format};
+use super::super::matmul::{Activation, COMPRESSED, Epilogue, WIDE_WORK, weight_format, wide_quads};
 use super::super::span::span;
 use super::geometry::{Area, Geometry, ranges};
 use crate::Result;
@@ -93,10 +93,10 @@ impl Launch<'_> {
             y_start,
         };
         let (gpu, pixels) = (self.x.gpu(), g.pixels(area));
-        let tile = self.tile.unwrap_or_else(|| Tile::choose(gpu, pixels, channels.len()));
+        let terms = g.kernel[0] * g.kernel[1] * g.from[2];
+        let tile = self.tile.unwrap_or_else(|| Tile::choose(gpu, pixels, channels.len(), terms));
         let [wide, deep] = tile.extent();
         let groups = pixels.div_ceil(wide) * channels.len().div_ceil(deep);
-        let terms = g.kernel[0] * g.kernel[1] * g.from[2];
         let work = 2.0 * (pixels * channels.len() * terms) as f64;
         self.variant(tile).run(gpu, &bindings, bytemuck::bytes_of(&params), groups as u64, work)
     }
@@ -118,8 +118,10 @@ impl Launch<'_> {
 /// The kernel that a run uses, with its tile.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Tile {
-    /// A tile in registers, with so many quads of channels; weights are loaded once for a subgroup, or by every lane.
-    Registers { quads: u32, subgroup: bool },
+    /// A tile in registers: two pixels, and so many quads of channels.
+    Registers { quads: u32 },
+    /// The same for so many pixels and lanes: each lane loads one row of weights in eight, and a subgroup shares them.
+    Broadcast { pixels: u32, quads: u32, lanes: u32 },
     /// Slices in workgroup memory: pixels, and as many channels, of an invocation.
     Shared { side: u32 },
 }
@@ -130,22 +132,28 @@ const SUBGROUP: u32 = 8;
 impl Tile {
     /// Whether a device with subgroups of so many lanes can run it.
     pub(super) fn suits(self, subgroup_size: u32) -> bool {
-        !matches!(self, Tile::Registers { subgroup: true, .. }) || subgroup_size >= SUBGROUP
+        !matches!(self, Tile::Broadcast { .. }) || subgroup_size >= SUBGROUP
     }
 
     /// Every tile.
-    pub(super) const ALL: [Tile; 5] = [
-        Tile::Registers { quads: 2, subgroup: false },
-        Tile::Registers { quads: 2, subgroup: true },
-        Tile::Registers { quads: 4, subgroup: true },
+    pub(super) const ALL: [Tile; 7] = [
+        Tile::Registers { quads: 2 },
+        Tile::Broadcast { pixels: 2, quads: 2, lanes: 32 },
+        Tile::Broadcast { pixels: 2, quads: 4, lanes: 32 },
+        Tile::Broadcast { pixels: 4, quads: 4, lanes: 8 },
+        Tile::Broadcast { pixels: 4, quads: 6, lanes: 8 },
         Tile::Shared { side: 4 },
         Tile::Shared { side: 8 },
     ];
 
-    fn choose(gpu: &Gpu, pixels: usize, channels: usize) -> Tile {
+    fn choose(gpu: &Gpu, pixels: usize, channels: usize, terms: usize) -> Tile {
         match gpu.class() {
-            DeviceClass::Software if gpu.subgroup_size() < SUBGROUP => Tile::Registers { quads: 2, subgroup: false },
-            DeviceClass::Software => Tile::Registers { quads: if channels <= 8 { 2 } else { 4 }, subgroup: true },
+            DeviceClass::Software if gpu.subgroup_size() < SUBGROUP => Tile::Registers { quads: 2 },
+            DeviceClass::Software if channels <= 8 => Tile::Broadcast { pixels: 2, quads: 2, lanes: 32 },
+            DeviceClass::Software if pixels * channels * terms >= WIDE_WORK => {
+                Tile::Broadcast { pixels: 4, quads: wide_quads(channels), lanes: 8 }
+            }
+            DeviceClass::Software => Tile::Broadcast { pixels: 2, quads: 4, lanes: 32 },
             // The wide one needs fewer loads, but only many tiles fill a large GPU.
             DeviceClass::Hardware if channels >= 128 && pixels * channels >= 1 << 23 => Tile::Shared { side: 8 },
             DeviceClass::Hardware => Tile::Shared { side: 4 },
@@ -155,16 +163,17 @@ impl Tile {
     /// Pixels and channels of a workgroup.
     fn extent(self) -> [usize; 2] {
         match self {
-            Tile::Registers { quads, .. } => [64, 4 * quads as usize],
+            Tile::Registers { quads } => [64, 4 * quads as usize],
+            Tile::Broadcast { pixels, quads, lanes } => [(pixels * lanes) as usize, 4 * quads as usize],
             Tile::Shared { side } => [16 * side as usize; 2],
         }
     }
 
     fn variant(self) -> Variant {
         match self {
-            Tile::Registers { quads, subgroup: false } => CONV2D.plain().set("TNQ", quads),
-            Tile::Registers { quads, subgroup: true } => {
-                let variant = CONV2D.plain().set("TNQ", quads);
+            Tile::Registers { quads } => CONV2D.plain().set("TNQ", quads),
+            Tile::Broadcast { pixels, quads, lanes } => {
+                let variant = CONV2D.plain().set("TP", pixels).set("TNQ", quads).set("WG", lanes);
                 variant.import("ROWS", "lib/rows_subgroup.wgsl").enable("SUBGROUP", true)
             }
             Tile::Shared { side } => CONV2D_SHARED.plain().set("T", side),
@@ -185,6 +194,8 @@ struct Form {
 
 fn variant(form: &Form) -> Variant {
     let tiled = form.tile.variant().flag("TRANSPOSED", form.transposed);
+    let shared = matches!(form.tile, Tile::Shared { .. });
+    let tiled = if shared { tiled } else { tiled.flag("C_QUADS", form.x_quads) };
     tiled
         .import("INPUT", if form.x_quads { "lib/input_f32.wgsl" } else { "lib/input_f32_any.wgsl" })
         .import("WEIGHT", weight_format(form.w_dtype, form.w_quads))

@@ -24,11 +24,13 @@ struct Tile {
 impl Tile {
     const OWN: Tile = Tile { quads: [2, 2], lanes: 32, subgroup: false };
     const NARROW: Tile = Tile { quads: [2, 1], lanes: 8, subgroup: true };
-    const WIDE: Tile = Tile { quads: [4, 1], lanes: 8, subgroup: true };
+    const MIDDLE: Tile = Tile { quads: [4, 1], lanes: 8, subgroup: true };
+    const WIDE: Tile = Tile { quads: [6, 2], lanes: 8, subgroup: true };
 
     fn choose(gpu: &Gpu, g: &Geometry) -> Tile {
         match (gpu.class(), gpu.subgroup_size()) {
-            (DeviceClass::Software, 8..) if g.to[2] > 8 => Tile::WIDE,
+            (DeviceClass::Software, 8..) if g.to[2] > 16 && g.from[2] > 4 => Tile::WIDE,
+            (DeviceClass::Software, 8..) if g.to[2] > 8 => Tile::MIDDLE,
             (DeviceClass::Software, 8..) => Tile::NARROW,
             _ => Tile::OWN,
         }
@@ -135,6 +137,6 @@ fn variant(tile: Tile, x_quads: bool, dy_quads: bool) -> Variant {
 /// Every variant.
 pub(super) fn variants() -> Vec<Variant> {
     let both = [false, true];
-    let tiles = [Tile::OWN, Tile::NARROW, Tile::WIDE];
+    let tiles = [Tile::OWN, Tile::NARROW, Tile::MIDDLE, Tile::WIDE];
     tiles.into_iter().flat_map(|t| both.into_iter().flat_map(move |x| both.map(|dy| variant(t, x, dy)))).collect()
 }

@@ -155,7 +155,7 @@ impl Launch<'_> {
             first_n: part[N].start as u32,
         };
         let gpu = self.x.gpu();
-        let tile = self.tile.unwrap_or_else(|| Tile::choose(gpu, [batches, m, n], self.a_t, self.b_t));
+        let tile = self.tile.unwrap_or_else(|| Tile::choose(gpu, [batches, m, n, k], self.a_t, self.b_t));
         let [rows, columns] = tile.extent();
         let groups = m.div_ceil(rows) * n.div_ceil(columns) * batches;
         let work = 2.0 * (m * n * k * batches) as f64;
@@ -182,6 +182,8 @@ pub(super) enum Tile {
     Registers { tm: u32, tnq: u32, wgn: u32, wgm: u32 },
     /// The same with all lanes along m: each loads one row of B in eight, and a subgroup shares them.
     Broadcast { tm: u32, tnq: u32, lanes: u32 },
+    /// A few rows, all lanes along n: each loads one number of A in four, and a subgroup shares them. Plain A.
+    Rows { tm: u32 },
     /// Slices in workgroup memory: rows, and as many columns, of an invocation.
     Shared { side: u32 },
     /// A workgroup for four columns of a few rows; plain A, and B stored by columns.
@@ -191,6 +193,16 @@ pub(super) enum Tile {
 /// Lanes of a subgroup that `Tile::Broadcast` needs.
 const BROADCAST_SUBGROUP: u32 = 8;
 
+/// Multiply-adds of a product from which a wide tile pays: it takes the software driver one to two seconds longer to compile.
+pub(crate) const WIDE_WORK: usize = 1 << 24;
+
+/// Quads of columns of a wide tile, which has four rows: the one of less time for n columns, by what 48 of them took on lavapipe (1.90 ms in two
+/// tiles of six quads, 2.30 in three of four).
+pub(crate) fn wide_quads(n: usize) -> u32 {
+    let time = |quads: usize, tile: usize| n.div_ceil(4 * quads) * tile;
+    if time(6, 95) <= time(4, 77) { 6 } else { 4 }
+}
+
 impl Tile {
     const LARGE: Tile = Tile::Registers { tm: 8, tnq: 2, wgn: 8, wgm: 4 };
     const SMALL: Tile = Tile::Registers { tm: 4, tnq: 1, wgn: 8, wgm: 4 };
@@ -199,7 +211,7 @@ impl Tile {
     const ONE: Tile = Tile::Registers { tm: 1, tnq: 1, wgn: 32, wgm: 1 };
 
     /// Every tile.
-    pub(super) const ALL: [Tile; 13] = [
+    pub(super) const ALL: [Tile; 18] = [
         Tile::LARGE,
         Tile::SMALL,
         Tile::FLAT,
@@ -208,6 +220,11 @@ impl Tile {
         Tile::Broadcast { tm: 2, tnq: 2, lanes: 32 },
         Tile::Broadcast { tm: 2, tnq: 4, lanes: 32 },
         Tile::Broadcast { tm: 4, tnq: 4, lanes: 8 },
+        Tile::Broadcast { tm: 4, tnq: 6, lanes: 8 },
+        Tile::Rows { tm: 1 },
+        Tile::Rows { tm: 2 },
+        Tile::Rows { tm: 4 },
+        Tile::Rows { tm: 8 },
         Tile::Shared { side: 4 },
         Tile::Shared { side: 8 },
         Tile::Vector { tm: 1 },
@@ -215,17 +232,19 @@ impl Tile {
         Tile::Vector { tm: 4 },
     ];
 
-    fn choose(gpu: &Gpu, [batches, m, n]: [usize; 3], a_t: bool, b_t: bool) -> Tile {
+    fn choose(gpu: &Gpu, [batches, m, n, k]: [usize; 4], a_t: bool, b_t: bool) -> Tile {
         let hardware = gpu.class() == DeviceClass::Hardware;
+        let broadcast = !hardware && gpu.subgroup_size() >= BROADCAST_SUBGROUP;
         match m {
             1..=4 if hardware && b_t && !a_t => Tile::Vector { tm: [1, 2, 4, 4][m - 1] },
+            1..=16 if broadcast && !a_t => Tile::Rows { tm: m.min(8).next_power_of_two() as u32 },
             1 if !a_t => Tile::ONE,
             2 if !a_t => Tile::TWO,
             0..=4 => Tile::FLAT,
             // The wide one needs fewer loads, but only many tiles fill a large GPU.
             _ if hardware && batches * m.div_ceil(128) * n.div_ceil(128) >= 128 => Tile::Shared { side: 8 },
             _ if hardware => Tile::Shared { side: 4 },
-            _ if m > 16 && gpu.subgroup_size() >= BROADCAST_SUBGROUP => Tile::broadcast(n, a_t),
+            _ if m > 16 && broadcast => Tile::broadcast(n, batches * m * n * k, a_t),
             _ if m >= 64 && n >= 128 => Tile::LARGE,
             _ => Tile::SMALL,
         }
@@ -233,8 +252,9 @@ impl Tile {
 
     /// Columns of A are loaded by quads, so that a tile has at least four rows then. It is the gradient of a weight, small and with a
     /// long sum: workgroups of one subgroup have fewer lanes beyond its end, and there are more of them.
-    fn broadcast(n: usize, a_t: bool) -> Tile {
+    fn broadcast(n: usize, work: usize, a_t: bool) -> Tile {
         match n {
+            _ if work >= WIDE_WORK => Tile::Broadcast { tm: 4, tnq: wide_quads(n), lanes: 8 },
             _ if a_t => Tile::Broadcast { tm: 4, tnq: 4, lanes: 8 },
             0..=8 => Tile::Broadcast { tm: 2, tnq: 2, lanes: 32 },
             _ => Tile::Broadcast { tm: 2, tnq: 4, lanes: 32 },
@@ -246,6 +266,7 @@ impl Tile {
         match self {
             Tile::Registers { tm, .. } => tm >= 4 || !a_t,
             Tile::Broadcast { tm, .. } => (tm >= 4 || !a_t) && subgroup >= BROADCAST_SUBGROUP,
+            Tile::Rows { .. } => !a_t && subgroup >= BROADCAST_SUBGROUP,
             Tile::Shared { .. } => true,
             Tile::Vector { .. } => !a_t && b_t,
         }
@@ -256,6 +277,7 @@ impl Tile {
         let [rows, columns] = match self {
             Tile::Registers { tm, tnq, wgn, wgm } => [tm * wgm, 4 * tnq * wgn],
             Tile::Broadcast { tm, tnq, lanes } => [tm * lanes, 4 * tnq],
+            Tile::Rows { tm } => [tm, 4 * 32],
             Tile::Shared { side } => [16 * side; 2],
             Tile::Vector { tm } => [tm, 4],
         };
@@ -272,6 +294,9 @@ impl Tile {
             Tile::Broadcast { tm, tnq, lanes } => {
                 let variant = registers(tm, tnq, 1, lanes);
                 variant.import("ROWS", "lib/rows_subgroup.wgsl").enable("SUBGROUP", true)
+            }
+            Tile::Rows { tm } => {
+                registers(tm, 1, 32, 1).import("ROW", "lib/row_subgroup.wgsl").enable("SUBGROUP", true)
             }
             Tile::Shared { side } => SHARED.plain().set("T", side),
             Tile::Vector { tm } => MATVEC.plain().set("TM", tm),
@@ -296,7 +321,12 @@ struct Form {
 fn variant(form: &Form) -> Variant {
     let tiled = match form.tile {
         Tile::Vector { .. } => form.tile.variant(),
-        tile => tile.variant().flag("A_T", form.a_t).flag("B_T", form.b_t),
+        Tile::Shared { .. } => form.tile.variant().flag("A_T", form.a_t).flag("B_T", form.b_t),
+        tile => {
+            let variant = tile.variant().flag("A_T", form.a_t).flag("B_T", form.b_t);
+            // The rows of a plain A are k long, and parts of k are whole quads.
+            variant.flag("K_QUADS", form.x_quads && !form.a_t)
+        }
     };
     tiled
         .flag("ACCUMULATE", form.accumulate)

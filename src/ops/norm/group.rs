@@ -6,7 +6,7 @@ use super::super::span::{fitting, span};
 use super::chunks::{ChannelSums, Chunks};
 use super::{Width, expect_channels};
 use crate::autograd::Backward;
-use crate::gpu::{Kernel, Variant};
+use crate::gpu::{DeviceClass, Kernel, Variant};
 use crate::tensor::{DType, Tensor};
 use crate::{Error, Result};
 
@@ -132,7 +132,9 @@ impl Sizes {
         };
         let bindings = [moments.bind(), statistics.bind()];
         let work = (5 * moments.len()) as f64;
-        STATISTICS.plain().run(x.gpu(), &bindings, bytemuck::bytes_of(&params), (images * groups) as u64, work)?;
+        let class = x.gpu().class();
+        let workgroups = if class == DeviceClass::Hardware { images * groups } else { (images * groups).div_ceil(WG) };
+        statistics_variant(class).run(x.gpu(), &bindings, bytemuck::bytes_of(&params), workgroups as u64, work)?;
         Ok(statistics)
     }
 
@@ -237,9 +239,14 @@ fn variant(width: Width, activation: Option<Activation>) -> Variant {
     width.set(GROUP_NORM.plain()).hook(activation.map(Activation::hook))
 }
 
+/// A workgroup for every group, or an invocation.
+fn statistics_variant(class: DeviceClass) -> Variant {
+    STATISTICS.plain().flag("SHARED", class == DeviceClass::Hardware)
+}
+
 /// Every variant.
 pub(super) fn variants() -> Vec<Variant> {
-    let mut all = vec![STATISTICS.plain()];
+    let mut all = vec![statistics_variant(DeviceClass::Hardware), statistics_variant(DeviceClass::Software)];
     for width in Width::ALL {
         all.extend([chunks_variant(width), backward_variant(width)]);
         all.extend([None].into_iter().chain(Activation::ALL.map(Some)).map(|f| variant(width, f)));
