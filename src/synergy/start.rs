@@ -61,6 +61,7 @@ fn preparation(model: &Path, fresh: &Path, out: &Path, budget: &Budget, seed: u6
         batch: budget.batch,
         world: World { side, seed, ..World::default() },
         patterns: 0.0,
+        stories: 0.5,
         told: 0.0,
         drop: 0.05,
         snr_gamma: None,

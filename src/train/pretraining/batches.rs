@@ -18,14 +18,15 @@ pub(super) struct Scenes {
 }
 
 impl Scenes {
-    /// `count` scenes of a world from number `first` on. A share of them has a pattern: half of these are pictures of a story, and the
-    /// others have it on any object, so that every colour is seen in every shape, also those that no single colour of training has.
-    pub fn new(world: &World, first: u64, count: usize, patterns: f32) -> Scenes {
+    /// `count` scenes of a world from number `first` on. A share of them has a pattern: of these the share `stories` are pictures of a
+    /// story, and the others have it on any object, so that every colour is seen in every shape, also those that no single colour of
+    /// training has.
+    pub fn new(world: &World, first: u64, count: usize, patterns: f32, stories: f32) -> Scenes {
         let mut all = Scenes { scenes: Vec::new(), captions: Vec::new(), said: Vec::new() };
         for index in first..first + count as u64 {
             let (mut scene, mut dice) = world.scene(index);
             let caption = caption(&scene, &mut dice);
-            let said = match (dice.chance(patterns), dice.chance(0.5)) {
+            let said = match (dice.chance(patterns), dice.chance(stories)) {
                 (false, _) => slots(Some(&caption.demand), &[]),
                 (true, false) => {
                     let n = dice.below(scene.objects.len());
@@ -81,4 +82,26 @@ fn stack(gpu: &Gpu, pictures: Vec<FloatImage>) -> Result<Tensor> {
     let [y, x] = pictures.first().map_or([0, 0], |picture| [picture.height, picture.width]);
     let values: Vec<f32> = pictures.iter().flat_map(|picture| picture.values.iter().copied()).collect();
     Tensor::from_f32(gpu, &values, [pictures.len(), y, x, 3])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn stories_share_the_patterns_with_any_object() {
+        let outlines = |patterns: f32, stories: f32| -> (usize, BTreeSet<usize>) {
+            let scenes = Scenes::new(&World::default(), 0, 300, patterns, stories).scenes;
+            let patterned = scenes.iter().flat_map(|scene| &scene.objects).filter(|object| object.pattern.is_some());
+            let shapes: Vec<usize> = patterned.map(|object| object.shape as usize).collect();
+            (shapes.len(), shapes.into_iter().collect())
+        };
+        assert_eq!(outlines(0.0, 1.0), (0, BTreeSet::new()));
+        // Subjects of stories have three outlines, one in every picture.
+        let ((of_stories, three), (of_any, six)) = (outlines(1.0, 1.0), outlines(1.0, 0.0));
+        assert_eq!((of_stories, of_any, three.len(), six.len()), (300, 300, 3, 6));
+        let (some, _) = outlines(0.5, 0.5);
+        assert!((120..180).contains(&some), "{some}");
+    }
 }

@@ -43,9 +43,12 @@ pub struct PretrainConfig {
     /// The scenes.
     #[serde(default)]
     pub world: World,
-    /// Share of the scenes with a pattern: half are of stories, with their subject, and half have it on any object.
+    /// Share of the scenes with a pattern.
     #[serde(default)]
     pub patterns: f32,
+    /// Share of the scenes with a pattern that are of stories, with their subject; the others have it on any object.
+    #[serde(default = "half")]
+    pub stories: f32,
     /// Share of the scenes that the denoiser is told all about; of the others it is told what their captions, or stories, say.
     #[serde(default = "half")]
     pub told: f32,
@@ -152,6 +155,7 @@ impl PretrainConfig {
             ("steps", self.steps > 0, "must be at least 1"),
             ("batch", self.batch > 0, "must be at least 1"),
             ("patterns", share(self.patterns), "is a share, between 0 and 1"),
+            ("stories", share(self.stories), "is a share, between 0 and 1"),
             ("told", share(self.told), "is a share, between 0 and 1"),
             ("drop", share(self.drop), "is a share, between 0 and 1"),
             ("snr_gamma", self.snr_gamma.is_none_or(|gamma| gamma > 0.0), "must be above 0"),

@@ -83,7 +83,7 @@ impl PretrainTask {
     /// Scenes of the same world that are never trained on.
     pub(super) fn heldout(&self, count: usize) -> Scenes {
         let world = World { split: Split::Heldout, ..self.config.world.clone() };
-        Scenes::new(&world, 0, count, self.config.patterns)
+        Scenes::new(&world, 0, count, self.config.patterns, self.config.stories)
     }
 
     /// The model over other parameters.
@@ -226,7 +226,7 @@ impl Task for PretrainTask {
     fn batch(&mut self) -> Result<BatchLoss> {
         let PretrainConfig { ref world, batch, patterns, .. } = self.config;
         let patterns = if self.config.pretrain == Pretraining::Imitation { 0.0 } else { patterns };
-        let scenes = Scenes::new(world, self.taken, batch, patterns);
+        let scenes = Scenes::new(world, self.taken, batch, patterns, self.config.stories);
         let (loss, parts) = self.loss(&scenes, self.seed())?;
         self.taken += batch as u64;
         let samples = batch + self.records.as_ref().map_or(0, |records| records.config.batch);
