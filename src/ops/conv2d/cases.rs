@@ -29,6 +29,8 @@ pub fn cases() -> Vec<OpCase> {
         sizes([1, 2, 2, 4], 4, [5, 5], Conv::new(1, 3)),
         sizes([0, 3, 3, 4], 4, [3, 3], Conv::new(1, 1)),
         sizes([2, 12, 11, 8], 4, [3, 3], Conv::new(1, 1)),
+        sizes([2, 6, 5, 9], 26, [3, 2], uneven),
+        sizes([1, 5, 6, 12], 28, [3, 3], Conv::new(1, 1)),
     ];
     let mut all: Vec<OpCase> = plain.into_iter().map(|s| case(s, DType::F32, false, None)).collect();
     // The activations themselves are tested with the matrix product.

@@ -41,7 +41,7 @@ pub fn cases() -> Vec<OpCase> {
     for tile in Tile::ALL {
         all.push(tile_case(tile, [1, 132, 68, 36], false, true));
     }
-    for tile in [Tile::Broadcast { tm: 4, tnq: 4, lanes: 8 }, Tile::Shared { side: 4 }] {
+    for tile in [Tile::Broadcast { tm: 4, tnq: 6, lanes: 8 }, Tile::Shared { side: 4 }] {
         for (a_t, b_t) in [(false, false), (false, true), (true, false), (true, true)] {
             all.push(tile_case(tile, [2, 70, 37, 21], a_t, b_t));
         }
