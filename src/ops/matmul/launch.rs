@@ -190,8 +190,10 @@ pub(super) enum Tile {
     Vector { tm: u32 },
 }
 
-/// Lanes of a subgroup that `Tile::Broadcast` needs.
+/// Lanes of a subgroup that `Tile::Broadcast` and `Tile::Rows` need.
 const BROADCAST_SUBGROUP: u32 = 8;
+/// Lanes of a workgroup of `Tile::Rows`.
+const ROWS_LANES: u32 = 32;
 
 /// Multiply-adds of a product from which a wide tile pays: it takes the software driver one to two seconds longer to compile.
 pub(crate) const WIDE_WORK: usize = 1 << 24;
@@ -277,7 +279,7 @@ impl Tile {
         let [rows, columns] = match self {
             Tile::Registers { tm, tnq, wgn, wgm } => [tm * wgm, 4 * tnq * wgn],
             Tile::Broadcast { tm, tnq, lanes } => [tm * lanes, 4 * tnq],
-            Tile::Rows { tm } => [tm, 4 * 32],
+            Tile::Rows { tm } => [tm, 4 * ROWS_LANES],
             Tile::Shared { side } => [16 * side; 2],
             Tile::Vector { tm } => [tm, 4],
         };
@@ -296,7 +298,7 @@ impl Tile {
                 variant.import("ROWS", "lib/rows_subgroup.wgsl").enable("SUBGROUP", true)
             }
             Tile::Rows { tm } => {
-                registers(tm, 1, 32, 1).import("ROW", "lib/row_subgroup.wgsl").enable("SUBGROUP", true)
+                registers(tm, 1, ROWS_LANES, 1).import("ROW", "lib/row_subgroup.wgsl").enable("SUBGROUP", true)
             }
             Tile::Shared { side } => SHARED.plain().set("T", side),
             Tile::Vector { tm } => MATVEC.plain().set("TM", tm),
