@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Trains the default model from nothing: the runs of configs/shapes/ in their order, each from where it was stopped. The result
 # is written to runs/shapes/weights, in f16, as weights/ has it. DREAMLLM says which program to use, such as a copy that builds do not
-# replace. On two cores this takes about twenty-nine hours.
+# replace. On two cores this takes about thirty-three hours.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 program=${DREAMLLM:-target/release/dreamllm}
@@ -25,6 +25,7 @@ prepare() {
         with_unet 42-denoiser/final 0.5 43-denoiser/final 42-and-43
         with_unet 44-imitation/final 1 42-and-43 44-and-43
         ;;
+    49-imitation) with_unet 47-denoiser/final 0.5 48-denoiser/final 47-and-48 ;;
     esac
 }
 for config in configs/shapes/[0-9][0-9]-*.toml; do
@@ -36,10 +37,11 @@ for config in configs/shapes/[0-9][0-9]-*.toml; do
         "$program" train --config "$config" --resume
     fi
 done
-# The UNet of the weights is the average of those of runs 47 and 48.
+# The UNet of the weights is the average of those of runs 53 and 54; all else is that of run 57.
 if [ ! -d runs/shapes/weights ]; then
-    with_unet 47-denoiser/final 0.5 48-denoiser/final 47-and-48
-    "$program" convert runs/shapes/47-and-48 runs/shapes/weights --weights f16
+    with_unet 53-denoiser/final 0.5 54-denoiser/final 53-and-54
+    with_unet 57-stage3/final 1 53-and-54 57-and-54
+    "$program" convert runs/shapes/57-and-54 runs/shapes/weights --weights f16
     cp runs/shapes/02-denoiser/final/scene_encoder.safetensors configs/shapes/model/drawing_config.json runs/shapes/weights/
 fi
 "$program" eval -m runs/shapes/weights --count 100 --out runs/shapes/eval.json

@@ -39,6 +39,7 @@ fn short(name: &str, folder: &Path) -> String {
             .replace("40-and-26", "40-stage3/final")
             .replace("41-deeper", "41-denoiser/final")
             .replace("44-and-43", "44-imitation/final")
+            .replace("47-and-48", "48-denoiser/final")
             .replace("runs/shapes", &folder.display().to_string()),
     };
     text.lines().map(line).collect::<Vec<_>>().join("\n")

@@ -19,7 +19,7 @@ const TOKENS: usize = 8;
 const EXAMPLES: &str = "\
 Examples:
   dreamllm eval
-  dreamllm eval -m runs/shapes/48-denoiser/final --count 50 --out report.json
+  dreamllm eval -m runs/shapes/54-denoiser/final --count 50 --out report.json
   dreamllm eval --only one-object,edits --split train --pictures drawn";
 
 #[derive(Args)]
