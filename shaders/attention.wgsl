@@ -14,16 +14,13 @@
 // Ladder: (1) one query per invocation (attention_rows); (2) tiles shared by a workgroup: a value loaded serves 32 queries.
 
 const NC: u32 = 1u;                     // knob: quads of columns a lane owns, 16 quads apart
-const WG: u32 = 128u;
-const ROWS: u32 = 32u;                  // queries and keys of a tile
-const CHUNK: u32 = 8u;                  // quads of q and k staged together
-const PITCH: u32 = 9u;                  // of a staged row, odd against bank conflicts
 const WIDE: u32 = 33u;                  // of a row of weights
 alias V = f32;
 
 //@import "lib/index.wgsl"
 //@import "lib/math.wgsl"
 //@import "lib/attention.wgsl"
+//@import "lib/attention_tile.wgsl"
 //@import HEADS "lib/heads_f32.wgsl"
 
 @group(0) @binding(0) var<storage, read>       q: array<Head>;           // [B, T, H, D]
@@ -32,15 +29,12 @@ alias V = f32;
 @group(0) @binding(4) var<storage, read_write> y: array<f32>;            // [B, T, H, D]
 @group(0) @binding(5) var<storage, read_write> stats: array<vec2<f32>>;  // [B, T, H, 2]
 
-var<workgroup> stage: array<vec4<f32>, 576>;        // 2 ROWS x PITCH, or ROWS x 16
 var<workgroup> weights: array<f32, 1056>;           // ROWS x WIDE
 var<workgroup> partial: array<f32, WG>;
 var<workgroup> factors: array<f32, ROWS>;
 
 // q . k of four queries by two keys: queries 4 r .. 4 r + 3 of the tile, keys c and c + 16.
 fn scores(b: u32, h: u32, t0: u32, s0: u32, lane: u32) -> array<vec4<f32>, 2> {
-    let r = 4u * (lane / 16u);
-    let c = lane % 16u;
     var sums: array<vec4<f32>, 2>;
     for (var d = 0u; d < p.width; d += 4u * CHUNK) {
         for (var i = lane; i < ROWS * CHUNK; i += WG) {
@@ -56,18 +50,7 @@ fn scores(b: u32, h: u32, t0: u32, s0: u32, lane: u32) -> array<vec4<f32>, 2> {
             stage[place + ROWS * PITCH] = key;
         }
         workgroupBarrier();
-        for (var first = 0u; first < CHUNK && d + 4u * first < p.width; first += 2u) {
-            for (var i = first; i < first + 2u; i++) {
-                let q0 = stage[r * PITCH + i];
-                let q1 = stage[(r + 1u) * PITCH + i];
-                let q2 = stage[(r + 2u) * PITCH + i];
-                let q3 = stage[(r + 3u) * PITCH + i];
-                for (var j = 0u; j < 2u; j++) {
-                    let key = stage[(ROWS + c + 16u * j) * PITCH + i];
-                    sums[j] += vec4<f32>(dot(q0, key), dot(q1, key), dot(q2, key), dot(q3, key));
-                }
-            }
-        }
+        add_products(&sums, p.width - d, lane);
         workgroupBarrier();
     }
     return sums;

@@ -13,16 +13,13 @@
 // that its dS is zero.
 
 const NC: u32 = 1u;                     // knob: quads of columns a lane owns, 16 quads apart
-const WG: u32 = 128u;
-const ROWS: u32 = 32u;                  // queries and keys of a tile
-const CHUNK: u32 = 8u;                  // quads staged together
-const PITCH: u32 = 9u;                  // of a staged row, odd against bank conflicts
 const WIDE: u32 = 33u;                  // of a row of slopes
 alias V = f32;
 
 //@import "lib/index.wgsl"
 //@import "lib/math.wgsl"
 //@import "lib/attention.wgsl"
+//@import "lib/attention_tile.wgsl"
 //@import HEADS "lib/heads_f32.wgsl"
 //@import GRADIENT "lib/heads_dy_f32.wgsl"
 
@@ -33,13 +30,10 @@ alias V = f32;
 @group(0) @binding(5) var<storage, read>       rows: array<vec4<f32>>;  // [B, T, H, 4]
 @group(0) @binding(6) var<storage, read_write> dq: array<f32>;          // [B, T, H, D]
 
-var<workgroup> stage: array<vec4<f32>, 576>;        // 2 ROWS x PITCH, or ROWS x 16
 var<workgroup> slopes: array<f32, 1056>;            // ROWS x WIDE
 
 // q . k, or dy . v when `of_values`: rows 4 r .. 4 r + 3 of the tile's queries by keys c and c + 16.
 fn products(of_values: bool, b: u32, h: u32, t0: u32, s0: u32, lane: u32) -> array<vec4<f32>, 2> {
-    let r = 4u * (lane / 16u);
-    let c = lane % 16u;
     var sums: array<vec4<f32>, 2>;
     for (var d = 0u; d < p.width; d += 4u * CHUNK) {
         for (var i = lane; i < ROWS * CHUNK; i += WG) {
@@ -62,18 +56,7 @@ fn products(of_values: bool, b: u32, h: u32, t0: u32, s0: u32, lane: u32) -> arr
             stage[place + ROWS * PITCH] = right;
         }
         workgroupBarrier();
-        for (var first = 0u; first < CHUNK && d + 4u * first < p.width; first += 2u) {
-            for (var i = first; i < first + 2u; i++) {
-                let a0 = stage[r * PITCH + i];
-                let a1 = stage[(r + 1u) * PITCH + i];
-                let a2 = stage[(r + 2u) * PITCH + i];
-                let a3 = stage[(r + 3u) * PITCH + i];
-                for (var j = 0u; j < 2u; j++) {
-                    let right = stage[(ROWS + c + 16u * j) * PITCH + i];
-                    sums[j] += vec4<f32>(dot(a0, right), dot(a1, right), dot(a2, right), dot(a3, right));
-                }
-            }
-        }
+        add_products(&sums, p.width - d, lane);
         workgroupBarrier();
     }
     return sums;

@@ -25,43 +25,62 @@ alias V = vec4<f32>;
 //@import WEIGHT "lib/weight_f32.wgsl"
 //@import "lib/matmul.wgsl"
 
-// One quad more than a row of the slice holds, against bank conflicts of the transposing writes.
-const ROW: u32 = TILE / 4u + 1u;
-var<workgroup> xs: array<vec4<f32>, 4u * QUADS * ROW>;      // [k][quad of rows]
-var<workgroup> ws: array<vec4<f32>, 4u * QUADS * ROW>;      // [k][quad of columns]
+var<workgroup> xs: array<vec4<f32>, 4u * QUADS * TILE / 4u>;    // [k][quad of rows]
+var<workgroup> ws: array<vec4<f32>, 4u * QUADS * TILE / 4u>;    // [k][quad of columns]
 
-// Slices come quad by quad; what is beyond the end is zero.
+// Where a quad lies: rotated by k, so that lanes that store one quad of rows at several k meet different banks.
+fn place(k: u32, quad: u32) -> u32 {
+    return k * (TILE / 4u) + (quad ^ (k / 4u));
+}
+
+// Slices come quad by quad; what is beyond the end is zero. Where a quad runs along k, a lane loads four of them and
+// transposes them in registers: it has to store whole quads, as lanes must not write to one vector each a component.
 fn share_a(start: u32, m0: u32, k0: u32, lane: u32) {
-    for (var item = lane; item < TILE * QUADS; item += WG) {
-        var value = vec4<f32>(0.0);
-        if A_T {
+    if A_T {
+        for (var item = lane; item < TILE * QUADS; item += WG) {
             let m = item % (TILE / 4u) * 4u;
             let k = item / (TILE / 4u);
+            var value = vec4<f32>(0.0);
             if k0 + k < p.k && m0 + m < p.m { value = x4(start + (k0 + k) * p.x_row + m0 + m, p.m - m0 - m); }
-            xs[k * ROW + m / 4u] = value;
-        } else {
-            let k = item % QUADS * 4u;
-            let m = item / QUADS;
-            if k0 + k < p.k && m0 + m < p.m { value = x4(start + (m0 + m) * p.x_row + k0 + k, p.k - k0 - k); }
-            for (var i = 0u; i < 4u; i++) { xs[(k + i) * ROW + m / 4u][m % 4u] = value[i]; }
+            xs[place(k, m / 4u)] = value;
         }
+        return;
+    }
+    for (var item = lane; item < TILE * QUADS / 4u; item += WG) {
+        let k = item % QUADS * 4u;
+        let m = item / QUADS * 4u;
+        var rows: mat4x4<f32>;
+        for (var i = 0u; i < 4u; i++) {
+            let row = m0 + m + i;
+            if k0 + k < p.k && row < p.m { rows[i] = x4(start + row * p.x_row + k0 + k, p.k - k0 - k); }
+        }
+        rows = transpose(rows);
+        for (var i = 0u; i < 4u; i++) { xs[place(k + i, m / 4u)] = rows[i]; }
     }
 }
 
 fn share_b(start: u32, n0: u32, k0: u32, lane: u32) {
-    for (var item = lane; item < TILE * QUADS; item += WG) {
-        var value = vec4<f32>(0.0);
-        if B_T {
+    if B_T {
+        // The other half of the lanes, where one half is enough.
+        for (var item = (lane + WG / 2u) % WG; item < TILE * QUADS / 4u; item += WG) {
             let k = item % QUADS * 4u;
-            let n = item / QUADS;
-            if k0 + k < p.k && n0 + n < p.n { value = w4(start + (n0 + n) * p.w_row + k0 + k, p.k - k0 - k); }
-            for (var i = 0u; i < 4u; i++) { ws[(k + i) * ROW + n / 4u][n % 4u] = value[i]; }
-        } else {
-            let n = item % (TILE / 4u) * 4u;
-            let k = item / (TILE / 4u);
-            if k0 + k < p.k && n0 + n < p.n { value = w4(start + (k0 + k) * p.w_row + n0 + n, p.n - n0 - n); }
-            ws[k * ROW + n / 4u] = value;
+            let n = item / QUADS * 4u;
+            var columns: mat4x4<f32>;
+            for (var i = 0u; i < 4u; i++) {
+                let column = n0 + n + i;
+                if k0 + k < p.k && column < p.n { columns[i] = w4(start + column * p.w_row + k0 + k, p.k - k0 - k); }
+            }
+            columns = transpose(columns);
+            for (var i = 0u; i < 4u; i++) { ws[place(k + i, n / 4u)] = columns[i]; }
         }
+        return;
+    }
+    for (var item = lane; item < TILE * QUADS; item += WG) {
+        let n = item % (TILE / 4u) * 4u;
+        let k = item / (TILE / 4u);
+        var value = vec4<f32>(0.0);
+        if k0 + k < p.k && n0 + n < p.n { value = w4(start + (k0 + k) * p.w_row + n0 + n, p.n - n0 - n); }
+        ws[place(k, n / 4u)] = value;
     }
 }
 
@@ -86,9 +105,9 @@ fn matmul_shared(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroup
         workgroupBarrier();
         for (var k = 0u; k < min(4u * QUADS, p.k - k0); k++) {
             var b: array<vec4<f32>, T / 4u>;
-            for (var j = 0u; j < T / 4u; j++) { b[j] = ws[k * ROW + own_n / 4u + j * SIDE]; }
+            for (var j = 0u; j < T / 4u; j++) { b[j] = ws[place(k, own_n / 4u + j * SIDE)]; }
             for (var h = 0u; h < T / 4u; h++) {
-                let a = xs[k * ROW + own_m / 4u + h * SIDE];
+                let a = xs[place(k, own_m / 4u + h * SIDE)];
                 for (var i = 0u; i < 4u; i++) {
                     for (var j = 0u; j < T / 4u; j++) { acc[4u * h + i][j] = fma(b[j], vec4<f32>(a[i]), acc[4u * h + i][j]); }
                 }

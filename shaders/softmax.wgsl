@@ -4,12 +4,14 @@
 //   y  [R, C]   with LOG: x - m - ln l
 //
 // SHARED: one workgroup per row, lanes stride over it and fold. Otherwise one invocation per row, which software drivers
-// prefer. Maximum and sum are found in one walk (online), the result is written in a second.
+// prefer. Maximum and sum are found in one walk (online), the result is written in a second. As in PyTorch a row with NaN or
+// +inf, or of nothing but -inf, becomes NaN.
 
 const LOG: bool = false;                // knob
 const SHARED: bool = true;              // knob
 const WG: u32 = 64u;
 alias V = f32;
+const LOWEST: f32 = -3.4028234e38;
 
 @group(0) @binding(0) var<storage, read>       x: array<f32>;    // [R, C]
 @group(0) @binding(1) var<storage, read_write> y: array<f32>;    // [R, C]
@@ -28,7 +30,7 @@ fn weight(a: f32) -> f32 {
 
 // Maximum m and sum of exp(x - m) of the elements first, first + step, ... of a row.
 fn measure(start: u32, first: u32, step: u32) -> vec2<f32> {
-    var top = x[start + min(first, p.columns - 1u)];
+    var top = LOWEST;
     var total = 0.0;
     for (var c = first; c < p.columns; c += step) {
         let value = x[start + c];

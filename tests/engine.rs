@@ -5,8 +5,10 @@ mod common;
 
 use common::{gpu, open, recording, weak_gpu};
 use dreamllm::gpu::{DeviceClass, GpuOptions};
+use dreamllm::ops::conv2d::{Conv, conv2d};
+use dreamllm::ops::epilogue::Epilogue;
 use dreamllm::ops::layout::{permute, slice};
-use dreamllm::ops::matmul::{Epilogue, linear, matmul};
+use dreamllm::ops::matmul::{linear, matmul};
 use dreamllm::ops::pointwise::{scale, silu};
 use dreamllm::tensor::DType;
 use dreamllm::{Error, Tensor, autograd};
@@ -133,8 +135,39 @@ fn memory_is_used_again() {
     let before = gpu.memory();
     (0..50).for_each(|_| step());
     assert_eq!(gpu.memory(), before);
-    gpu.trim();
+    gpu.trim().unwrap();
     assert_eq!(gpu.memory().1, 0);
+}
+
+#[test]
+fn a_row_of_minus_infinity_becomes_nan_as_in_pytorch() {
+    for (class, log) in [DeviceClass::Software, DeviceClass::Hardware].into_iter().flat_map(|c| [(c, false), (c, true)])
+    {
+        let softmax = |row: &[f32]| {
+            let case = dreamllm::ops::softmax::case(&[1, row.len()], log, class);
+            read(&(case.run)(&[Tensor::from_f32(gpu(), row, [1, row.len()]).unwrap()]).unwrap())
+        };
+        assert!(softmax(&[f32::NEG_INFINITY; 3]).iter().all(|y| y.is_nan()), "{class:?}");
+        assert!(softmax(&[0.0, f32::INFINITY]).iter().all(|y| y.is_nan()), "{class:?}");
+        let some = softmax(&[f32::NEG_INFINITY, 1.0, 1.0]);
+        let want =
+            if log { [f32::NEG_INFINITY, -std::f32::consts::LN_2, -std::f32::consts::LN_2] } else { [0.0, 0.5, 0.5] };
+        assert!(some.iter().zip(want).all(|(y, want)| *y == want || (y - want).abs() < 1e-6), "{class:?} {some:?}");
+    }
+}
+
+#[test]
+fn a_residual_of_another_shape_is_refused_with_and_without_a_tape() {
+    let x = Tensor::from_f32(gpu(), &[1.0; 48], [1, 4, 4, 3]).unwrap();
+    let w = Tensor::from_f32(gpu(), &[1.0; 6 * 27], [6, 3, 3, 3]).unwrap();
+    for shape in [[1, 1, 1, 6], [2, 4, 4, 6]] {
+        let residual = Tensor::from_f32(gpu(), &vec![1.0; shape.iter().product()], shape).unwrap();
+        for x in [x.clone(), x.variable()] {
+            let epilogue = Epilogue { residual: Some(&residual), ..Default::default() };
+            let refused = conv2d(&x, &w, Conv::new(1, 1), epilogue);
+            assert!(matches!(refused, Err(Error::Shape { .. })), "{shape:?}");
+        }
+    }
 }
 
 #[test]

@@ -4,13 +4,25 @@
 use naga::valid::{Capabilities, ValidationFlags, Validator};
 use std::process::Command;
 
-fn naga_check(text: &str) -> Result<(), String> {
+/// What every WebGPU device has: 16 KiB of workgroup memory, 256 invocations in a workgroup.
+fn check_limits(module: &naga::Module, label: &str) {
+    let shared = module.global_variables.iter().filter(|(_, v)| v.space == naga::AddressSpace::WorkGroup);
+    let bytes: u32 = shared.map(|(_, v)| module.types[v.ty].inner.size(module.to_ctx()).next_multiple_of(16)).sum();
+    assert!(bytes <= 16 << 10, "{label} has {bytes} bytes of workgroup memory");
+    for entry in &module.entry_points {
+        let lanes: u32 = entry.workgroup_size.iter().product();
+        assert!(lanes <= 256, "{label} has workgroups of {lanes}");
+    }
+}
+
+fn naga_check(text: &str) -> Result<naga::Module, String> {
     let module = naga::front::wgsl::parse_str(text).map_err(|e| e.emit_to_string(text))?;
     // What every browser has: f16 only as a storage format (unpack2x16float). Subgroups are for native adapters that have them.
     let mut capabilities = Capabilities::SHADER_FLOAT16_IN_FLOAT32;
     capabilities.set(Capabilities::SUBGROUP, text.contains("subgroup"));
     let mut validator = Validator::new(ValidationFlags::all(), capabilities);
-    validator.validate(&module).map(|_| ()).map_err(|e| e.emit_to_string(text))
+    validator.validate(&module).map_err(|e| e.emit_to_string(text))?;
+    Ok(module)
 }
 
 #[test]
@@ -26,8 +38,9 @@ fn every_variant_is_valid() {
         if !seen.insert(text.clone()) {
             continue;
         }
-        if let Err(why) = naga_check(&text) {
-            panic!("naga rejects {}:\n{why}\n{text}", variant.label());
+        match naga_check(&text) {
+            Err(why) => panic!("naga rejects {}:\n{why}\n{text}", variant.label()),
+            Ok(module) => check_limits(&module, &variant.label()),
         }
         if has_tint {
             let file = folder.path().join("shader.wgsl");

@@ -1,7 +1,14 @@
 // Functions that behave on every driver, also for large arguments. V is f32 or vec4<f32>, set by the importing file.
 
+// Bounds by comparison, not by clamp, which may turn NaN into a bound: a broken model has to show.
 fn safe_exp(x: V) -> V {
-    return exp(clamp(x, V(-87.0), V(88.0)));
+    let bounded = select(x, V(-87.0), x < V(-87.0));
+    return exp(select(bounded, V(88.0), bounded > V(88.0)));
+}
+
+// The larger one; NaN if x is.
+fn larger(x: V, y: V) -> V {
+    return select(x, y, y > x);
 }
 
 fn sigmoid(x: V) -> V {

@@ -86,7 +86,7 @@ pub async fn bench_ops(
             all.push(speed);
         }
         // The next case has other sizes: what the pool keeps of this one is only in the way.
-        gpu.trim();
+        gpu.trim()?;
     }
     Ok(all)
 }

@@ -1,7 +1,7 @@
 //! Device buffers: taken from the pool, given back when the last handle goes.
 
 use super::device::{Gpu, lock, to_error};
-use super::pool::size_class;
+use super::pool::{class_within, size_class};
 use crate::{Error, Result};
 
 /// A storage buffer. Its bytes are undefined until something writes them (in debug builds every bit is set).
@@ -38,8 +38,8 @@ impl Gpu {
     /// A buffer of at least `bytes` bytes.
     pub fn buffer(&self, bytes: u64) -> Result<Buffer> {
         self.check_fault()?;
-        let class = size_class(bytes);
-        if class > self.0.limits.max_buffer {
+        let class = class_within(bytes, self.0.limits.max_buffer);
+        if class < bytes {
             return Err(Error::TooLarge {
                 what: "a tensor".into(),
                 need: format!("{bytes} bytes"),
@@ -51,7 +51,7 @@ impl Gpu {
         }
         let raw = match self.create(class) {
             Err(Error::OutOfMemory(_)) => {
-                self.trim();
+                self.trim()?;
                 self.create(class)?
             }
             other => other?,
@@ -90,12 +90,17 @@ impl Gpu {
         }
     }
 
-    /// Submits what is recorded and gives every unused buffer back to the driver.
-    pub fn trim(&self) {
+    /// Submits what is recorded and gives every unused buffer back to the driver. For that the device must be done with them:
+    /// natively this waits.
+    pub fn trim(&self) -> Result<()> {
         self.flush();
         let dead = lock(&self.0.pool).drain();
-        let mut recorder = lock(&self.0.recorder);
-        dead.iter().for_each(|(id, _)| recorder.groups.forget_buffer(*id));
+        {
+            let mut recorder = lock(&self.0.recorder);
+            dead.iter().for_each(|(id, _)| recorder.groups.forget_buffer(*id));
+        }
+        drop(dead);
+        self.drive()
     }
 
     /// Bytes of device memory: (in use, kept for reuse).

@@ -22,6 +22,11 @@ pub(super) fn size_class(bytes: u64) -> u64 {
     bytes.div_ceil(step) * step
 }
 
+/// The same on a device whose largest buffer is this; smaller than `bytes` if they do not fit.
+pub(super) fn class_within(bytes: u64, max_buffer: u64) -> u64 {
+    size_class(bytes).min(max_buffer & !255)
+}
+
 impl Pool {
     pub fn new(bound: u64) -> Self {
         Pool { bound, ..Default::default() }
@@ -73,7 +78,7 @@ impl Pool {
 
 #[cfg(test)]
 mod tests {
-    use super::size_class;
+    use super::{class_within, size_class};
 
     #[test]
     fn classes_hold_what_is_asked_and_waste_little() {
@@ -82,5 +87,13 @@ mod tests {
             assert!(class >= bytes && class % 256 == 0, "{bytes} -> {class}");
             assert!(bytes < 2048 || class as f64 <= bytes as f64 * 1.25, "{bytes} -> {class}");
         }
+    }
+
+    #[test]
+    fn the_largest_buffer_can_be_filled() {
+        let most = (1 << 31) - 1;
+        assert_eq!(class_within(1_920_000_000, most), (1 << 31) - 256);
+        assert_eq!(class_within(1000, most), size_class(1000));
+        assert!(class_within(1 << 31, most) < 1 << 31);
     }
 }

@@ -1,4 +1,5 @@
-//! Reading device memory back. This is the only place that waits, and it waits asynchronously.
+//! Reading device memory back: the only place that waits for the device. Natively the calling thread is blocked in
+//! `device.poll` meanwhile; in the browser the future is pending.
 
 use super::buffer::Buffer;
 use super::device::{Gpu, lock};
@@ -32,7 +33,8 @@ impl Gpu {
         self.read(&probe, 0, 4).await.map(|_| ())
     }
 
-    /// Sends the uploads that wait on the host, and has their copies there freed. What is recorded stays recorded.
+    /// Sends the uploads that wait on the host, and has their copies there freed, for which it waits (not in the browser). What
+    /// is recorded stays recorded.
     pub(super) fn send_uploads(&self) -> Result<()> {
         lock(&self.0.recorder).staged = 0;
         self.0.queue.submit([]);
@@ -57,7 +59,7 @@ impl Gpu {
     }
 
     /// Lets the device make progress. Native devices need a poll; in the browser the event loop does it.
-    fn drive(&self) -> Result<()> {
+    pub(super) fn drive(&self) -> Result<()> {
         if cfg!(target_arch = "wasm32") {
             return Ok(());
         }

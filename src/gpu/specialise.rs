@@ -61,6 +61,7 @@ pub const LIBRARY: &[(&str, &str)] = &[
     ("lib/quads_own.wgsl", include_str!("../../shaders/lib/quads_own.wgsl")),
     ("lib/quads_subgroup.wgsl", include_str!("../../shaders/lib/quads_subgroup.wgsl")),
     ("lib/attention.wgsl", include_str!("../../shaders/lib/attention.wgsl")),
+    ("lib/attention_tile.wgsl", include_str!("../../shaders/lib/attention_tile.wgsl")),
     ("lib/heads_dy_f32.wgsl", include_str!("../../shaders/lib/heads_dy_f32.wgsl")),
     ("lib/heads_dy_f32_any.wgsl", include_str!("../../shaders/lib/heads_dy_f32_any.wgsl")),
     ("lib/heads_f32.wgsl", include_str!("../../shaders/lib/heads_f32.wgsl")),

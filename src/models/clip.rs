@@ -8,9 +8,9 @@ use super::config::{ClipVisionConfig, VisionActivation};
 use crate::nn::{Conv2d, LayerNorm, Linear, Weights, probe};
 use crate::ops::attention::{Attention, attention};
 use crate::ops::conv2d::Conv;
+use crate::ops::epilogue::Activation;
 use crate::ops::fill::zeros;
 use crate::ops::layout::{concat, slice};
-use crate::ops::matmul::Activation;
 use crate::tensor::Tensor;
 use crate::{Error, Result};
 

@@ -120,7 +120,10 @@ impl<'m> Decoding<'m> {
         if t > self.room() {
             return Err(Error::Input(format!("there is no room left for a picture behind {} tokens", self.len())));
         }
-        let hidden = self.model.llama.forward(&block, &Tokens::default(), Some(&mut self.cache))?;
+        // In a padded row the dream stands behind the row's own tokens, as the words after it will.
+        let positions = self.positions.iter().flat_map(|&first| first..first + t as u32).collect();
+        let tokens = Tokens { positions: Some(positions), real: None };
+        let hidden = self.model.llama.forward(&block, &tokens, Some(&mut self.cache))?;
         self.last = Some(slice(&hidden, 1, t - 1, 1)?);
         self.positions.iter_mut().for_each(|p| *p += t as u32);
         self.model.diffusion()?.projector.forward(&slice(&hidden, 1, 1, t - 2)?)

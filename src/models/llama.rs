@@ -106,8 +106,18 @@ impl Llama {
         self.lm_head.forward(hidden)
     }
 
-    /// Hidden states after the final norm, `[B, T, C]`, of embeddings `[B, T, C]` that follow what is in the cache.
+    /// Hidden states after the final norm, `[B, T, C]`, of embeddings `[B, T, C]` that follow what is in the cache. After an error,
+    /// such as of memory that could not be had, the cache holds what it held before.
     pub fn forward(&self, embeds: &Tensor, tokens: &Tokens, mut cache: Option<&mut Cache>) -> Result<Tensor> {
+        let past = cache.as_deref().map_or(0, Cache::len);
+        let hidden = self.hidden(embeds, tokens, cache.as_deref_mut());
+        if let (Err(_), Some(cache)) = (&hidden, cache) {
+            cache.truncate(past);
+        }
+        hidden
+    }
+
+    fn hidden(&self, embeds: &Tensor, tokens: &Tokens, mut cache: Option<&mut Cache>) -> Result<Tensor> {
         let step = self.step(embeds, tokens, cache.as_deref_mut())?;
         let mut x = embeds.clone();
         probe::see("hidden_states.0", &x);
@@ -212,14 +222,14 @@ impl Cache {
         if self.real.len() != b {
             return Err(Error::Input(format!("the cache holds {} sequences, not {b}", self.real.len())));
         }
+        if self.layers.is_empty() || self.length + t > self.capacity {
+            self.grow(embeds, [b, g, d], layers, self.length + t)?;
+        }
         for (row, seen) in self.real.iter_mut().enumerate() {
             match real {
                 Some(real) => seen.extend(&real[row * t..(row + 1) * t]),
                 None => seen.resize(seen.len() + t, true),
             }
-        }
-        if self.length + t > self.capacity {
-            self.grow(embeds, [b, g, d], layers, self.length + t)?;
         }
         self.length += t;
         Ok(())

@@ -3,7 +3,7 @@
 use super::Weights;
 use crate::Result;
 use crate::ops::conv2d::{Conv, conv2d};
-use crate::ops::matmul::Epilogue;
+use crate::ops::epilogue::Epilogue;
 use crate::tensor::Tensor;
 
 /// Filters `[N, KY, KX, C]`, perhaps a bias `[N]`, and where they are applied.

@@ -2,7 +2,8 @@
 
 use super::{Adapter, Weights};
 use crate::Result;
-use crate::ops::matmul::{Activation, Epilogue, linear};
+use crate::ops::epilogue::{Activation, Epilogue};
+use crate::ops::matmul::linear;
 use crate::tensor::Tensor;
 
 /// W `[N, C]` and perhaps b `[N]`.

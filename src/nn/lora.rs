@@ -7,8 +7,9 @@
 
 use super::Parameters;
 use crate::gpu::Gpu;
+use crate::ops::epilogue::Epilogue;
 use crate::ops::fill::full;
-use crate::ops::matmul::{Epilogue, linear, matmul};
+use crate::ops::matmul::{linear, matmul};
 use crate::ops::random::uniform;
 use crate::tensor::Tensor;
 use crate::{Error, Result};

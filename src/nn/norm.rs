@@ -2,7 +2,7 @@
 
 use super::{Weights, probe};
 use crate::Result;
-use crate::ops::matmul::Activation;
+use crate::ops::epilogue::Activation;
 use crate::ops::norm::{group_norm, layer_norm, rms_norm};
 use crate::ops::pointwise::silu;
 use crate::tensor::Tensor;

@@ -69,7 +69,7 @@ impl<T: WasmNotSendSync + 'static> Place<T> {
             before.leave();
         }
         // What has left goes back to the driver before room is taken for what comes.
-        seat.gpu.trim();
+        seat.gpu.trim()?;
         let part = Arc::new(load()?);
         *lock(&self.part.0) = Some(part.clone());
         *taken = Some(self.part.clone());

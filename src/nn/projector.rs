@@ -3,7 +3,7 @@
 use super::{Linear, Weights};
 use crate::Result;
 use crate::models::config::ProjectorType;
-use crate::ops::matmul::Activation;
+use crate::ops::epilogue::Activation;
 use crate::tensor::Tensor;
 
 /// Linear layers with GELU between them.

@@ -13,8 +13,9 @@ mod cases;
 pub use cases::{Setup, by_every_kernel, cases};
 
 use self::backward::AttentionBackward;
-use super::matmul::{aligned_rows, matmul};
+use super::matmul::matmul;
 use super::softmax::softmax;
+use super::span::aligned_rows;
 use crate::autograd::no_backward;
 use crate::gpu::{Binding, DeviceClass, Gpu, Kernel, Variant};
 use crate::tensor::{DType, Tensor};

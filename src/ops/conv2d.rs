@@ -15,7 +15,8 @@ mod weight;
 
 pub use cases::{cases, plain_case};
 
-use super::matmul::{Epilogue, linear};
+use super::epilogue::Epilogue;
+use super::matmul::linear;
 use crate::autograd::Backward;
 use crate::gpu::Variant;
 use crate::tensor::{DType, Shape, Tensor};
@@ -59,9 +60,11 @@ pub fn conv2d(x: &Tensor, w: &Tensor, conv: Conv, epilogue: Epilogue) -> Result<
     let tracked = [Some(x), Some(w), epilogue.bias, epilogue.residual].into_iter().flatten().any(Tensor::is_tracked);
     if tracked && (epilogue.activation.is_some() || epilogue.residual.is_some()) {
         // The backward pass would need the value before the activation: with a gradient only the bias stays fused.
+        if let Some(residual) = epilogue.residual {
+            residual.expect_shape("conv2d residual", "B Y' X' N", output_shape(x, w, conv)?)?;
+        }
         let y = conv2d(x, w, conv, Epilogue { bias: epilogue.bias, ..Default::default() })?;
-        let y = epilogue.activation.map_or(Ok(y.clone()), |f| f.apply(&y))?;
-        return epilogue.residual.map_or(Ok(y.clone()), |r| y.add(r));
+        return Epilogue { bias: None, ..epilogue }.apply(&y);
     }
     let inputs: Vec<&Tensor> = [Some(x), Some(w), epilogue.bias].into_iter().flatten().collect();
     let y = forward(x, w, conv, epilogue, None)?;

@@ -10,7 +10,7 @@
 
 use super::case::{Array, OpCase, operand};
 use super::layout::{rows_in_window, slice, window};
-use super::matmul::weight_format;
+use super::weight_format::weight_format;
 use crate::autograd::Backward;
 use crate::gpu::{Kernel, Variant};
 use crate::tensor::{DType, Tensor};

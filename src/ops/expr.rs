@@ -88,12 +88,27 @@ impl Expr {
         step Step
     }
 
-    /// The larger one.
+    /// x · sigmoid(x)
+    pub fn silu(&self) -> Expr {
+        self.clone() * self.sigmoid()
+    }
+
+    /// GELU, exact: x/2 · (1 + erf(x/√2))
+    pub fn gelu(&self) -> Expr {
+        self.clone() * 0.5 * ((self.clone() * std::f32::consts::FRAC_1_SQRT_2).erf() + 1.0)
+    }
+
+    /// GELU, CLIP's approximation: x · sigmoid(1.702 x)
+    pub fn quick_gelu(&self) -> Expr {
+        self.clone() * (self.clone() * 1.702).sigmoid()
+    }
+
+    /// The larger one; NaN where this is.
     pub fn max(&self, other: impl Into<Expr>) -> Expr {
         make(Kind::Max(self.clone(), other.into()))
     }
 
-    /// The smaller one.
+    /// The smaller one; NaN where this is.
     pub fn min(&self, other: impl Into<Expr>) -> Expr {
         -(-self).max(-other.into())
     }
@@ -108,7 +123,7 @@ impl Expr {
             Kind::Add(x, y) => format!("({} + {})", x.wgsl(), y.wgsl()),
             Kind::Mul(x, y) => format!("({} * {})", x.wgsl(), y.wgsl()),
             Kind::Div(x, y) => format!("({} / {})", x.wgsl(), y.wgsl()),
-            Kind::Max(x, y) => format!("max({}, {})", x.wgsl(), y.wgsl()),
+            Kind::Max(x, y) => format!("larger({}, {})", x.wgsl(), y.wgsl()),
         }
     }
 
@@ -141,11 +156,6 @@ impl Expr {
                 x.derivative(i) * first.clone() + y.derivative(i) * (Expr::from(1.0) - first)
             }
         }
-    }
-
-    /// Whether the expression is linear in every input, so that its derivative needs no input.
-    pub fn is_linear(&self) -> bool {
-        (0..Self::MAX_INPUTS).all(|i| !self.derivative(i).reads_inputs())
     }
 
     /// The same expression over inputs and scalars numbered in the order in which it reads them, and their old numbers
@@ -181,17 +191,6 @@ impl Expr {
         match &*self.0 {
             Kind::Const(c) => Some(*c),
             _ => None,
-        }
-    }
-
-    fn reads_inputs(&self) -> bool {
-        match &*self.0 {
-            Kind::Input(_) => true,
-            Kind::Param(_) | Kind::Const(_) => false,
-            Kind::Unary(_, x) => x.reads_inputs(),
-            Kind::Add(x, y) | Kind::Mul(x, y) | Kind::Div(x, y) | Kind::Max(x, y) => {
-                x.reads_inputs() || y.reads_inputs()
-            }
         }
     }
 }

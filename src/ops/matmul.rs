@@ -9,58 +9,12 @@ mod launch;
 pub use cases::{cases, plain_case};
 pub use launch::variants;
 
-use super::expr::Expr;
+use super::epilogue::{Activation, Epilogue};
 use crate::autograd::Backward;
 use crate::tensor::{DType, Shape, Tensor};
 use crate::{Error, Result};
 use launch::{Launch, Tile};
 pub(crate) use launch::{WIDE_WORK, wide_quads};
-
-/// A pointwise function that a product or convolution applies before it writes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Activation {
-    /// x · sigmoid(x)
-    Silu,
-    /// Exact GELU.
-    Gelu,
-    /// x · sigmoid(1.702 x)
-    QuickGelu,
-}
-
-impl Activation {
-    /// Every activation.
-    pub const ALL: [Activation; 3] = [Activation::Silu, Activation::Gelu, Activation::QuickGelu];
-
-    /// The function as an expression of its argument.
-    pub fn expr(self) -> Expr {
-        let x = Expr::input(0);
-        match self {
-            Activation::Silu => x.clone() * x.sigmoid(),
-            Activation::Gelu => x.clone() * 0.5 * ((x * std::f32::consts::FRAC_1_SQRT_2).erf() + 1.0),
-            Activation::QuickGelu => x.clone() * (x * 1.702).sigmoid(),
-        }
-    }
-
-    /// The function as an op of its own.
-    pub fn apply(self, x: &Tensor) -> Result<Tensor> {
-        match self {
-            Activation::Silu => super::pointwise::silu(x),
-            Activation::Gelu => super::pointwise::gelu(x),
-            Activation::QuickGelu => super::pointwise::quick_gelu(x),
-        }
-    }
-}
-
-/// What happens to a product before it is written.
-#[derive(Default, Clone, Copy)]
-pub struct Epilogue<'a> {
-    /// `[N]`, added first.
-    pub bias: Option<&'a Tensor>,
-    /// Applied second.
-    pub activation: Option<Activation>,
-    /// Of the result's shape, added last.
-    pub residual: Option<&'a Tensor>,
-}
 
 /// A linear layer:  x `[.., C]`, w `[N, C]` in any weight format → `[.., N]`. Rows of f16 are a multiple of 4 long, those of
 /// q8 and q4 of 32; of the operands only f32 ones can have a gradient, which passes through weights of every format.
@@ -129,8 +83,7 @@ fn product(x: &Tensor, w: &Tensor, a_t: bool, b_t: bool, epilogue: Epilogue) -> 
     if tracked && (epilogue.activation.is_some() || epilogue.residual.is_some()) {
         // The backward pass would need the value before the activation: with a gradient only the bias stays fused.
         let y = product(x, w, a_t, b_t, Epilogue { bias: epilogue.bias, ..Default::default() })?;
-        let y = epilogue.activation.map_or(Ok(y.clone()), |f| f.apply(&y))?;
-        return epilogue.residual.map_or(Ok(y.clone()), |r| y.add(r));
+        return Epilogue { bias: None, ..epilogue }.apply(&y);
     }
     let y = forward(x, w, a_t, b_t, epilogue, None)?;
     let inputs: Vec<&Tensor> = [Some(x), Some(w), epilogue.bias].into_iter().flatten().collect();
@@ -154,36 +107,14 @@ fn forward(x: &Tensor, w: &Tensor, a_t: bool, b_t: bool, epilogue: Epilogue, til
         residual.expect_shape("matmul residual", ".. M N", shape)?;
     }
     let y = Tensor::empty(x.gpu(), shape, DType::F32)?;
-    if s.k == 0 || y.is_empty() {
-        return if y.is_empty() { Ok(y) } else { super::fill::zeros(x.gpu(), shape) };
+    if y.is_empty() {
+        return Ok(y);
+    }
+    if s.k == 0 {
+        return epilogue.apply_detached(&super::fill::zeros(x.gpu(), shape)?);
     }
     Launch { x, w, y: &y, a_t, b_t, epilogue, s, tile }.run()?;
     Ok(y)
-}
-
-/// As many rows as fit the limit such that every part starts on an alignment of 256 bytes.
-pub(crate) fn aligned_rows(limit: usize, widest: usize, rows: [usize; 2]) -> usize {
-    let step = |row: usize| 256 / gcd(row.max(1), 256);
-    let step = step(rows[0]).max(step(rows[1]));
-    limit / widest.max(1) / step * step
-}
-
-fn gcd(a: usize, b: usize) -> usize {
-    if b == 0 { a } else { gcd(b, a % b) }
-}
-
-/// Weight formats beside f32.
-pub(crate) const COMPRESSED: [DType; 3] = [DType::F16, DType::Q8, DType::Q4];
-
-/// The library file that loads weights of a type; rows are always whole quads but in f32.
-pub(crate) fn weight_format(dtype: DType, quads: bool) -> &'static str {
-    match (dtype, quads) {
-        (DType::F16, _) => "lib/weight_f16.wgsl",
-        (DType::Q8, _) => "lib/weight_q8.wgsl",
-        (DType::Q4, _) => "lib/weight_q4.wgsl",
-        (_, true) => "lib/weight_f32.wgsl",
-        (_, false) => "lib/weight_f32_any.wgsl",
-    }
 }
 
 struct Matmul {

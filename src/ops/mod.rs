@@ -8,6 +8,7 @@ pub mod ceiling;
 pub mod conv2d;
 pub mod cross_entropy;
 pub mod embedding;
+pub mod epilogue;
 pub mod expr;
 pub mod fill;
 pub mod global_norm;
@@ -27,67 +28,62 @@ pub mod softmax;
 mod span;
 mod speed;
 pub mod timestep;
+mod weight_format;
 
 pub use speed::large_cases;
 
 use crate::gpu::Variant;
 
+/// A family of ops, with what its shaders can become and what it is tested at.
+pub struct Family {
+    /// The name of its file.
+    pub name: &'static str,
+    /// Every shader variant that it can ask for.
+    pub variants: fn() -> Vec<Variant>,
+    /// Its cases.
+    pub cases: fn() -> Vec<case::OpCase>,
+}
+
+macro_rules! families {
+    ($($name:ident),* $(,)?) => {
+        /// All of them.
+        pub const FAMILIES: &[Family] =
+            &[$(Family { name: stringify!($name), variants: $name::variants, cases: $name::cases }),*];
+    };
+}
+
+families!(
+    adamw,
+    attention,
+    cache,
+    ceiling,
+    conv2d,
+    cross_entropy,
+    embedding,
+    fill,
+    global_norm,
+    layout,
+    math,
+    matmul,
+    mse,
+    norm,
+    pointwise,
+    random,
+    reduce,
+    resample,
+    rope,
+    sample,
+    select,
+    softmax,
+    timestep,
+);
+
 /// Every shader variant that the ops can ask for, for validation without a GPU.
 pub fn variants() -> Vec<Variant> {
-    [
-        adamw::variants(),
-        attention::variants(),
-        cache::variants(),
-        ceiling::variants(),
-        conv2d::variants(),
-        cross_entropy::variants(),
-        embedding::variants(),
-        fill::variants(),
-        global_norm::variants(),
-        layout::variants(),
-        math::variants(),
-        matmul::variants(),
-        mse::variants(),
-        norm::variants(),
-        pointwise::variants(),
-        random::variants(),
-        reduce::variants(),
-        resample::variants(),
-        rope::variants(),
-        sample::variants(),
-        select::variants(),
-        softmax::variants(),
-        timestep::variants(),
-    ]
-    .concat()
+    FAMILIES.iter().flat_map(|family| (family.variants)()).collect()
 }
 
 /// Every op case.
 pub fn cases() -> Vec<case::OpCase> {
-    let tables = [
-        adamw::cases(),
-        attention::cases(),
-        cache::cases(),
-        ceiling::cases(),
-        conv2d::cases(),
-        cross_entropy::cases(),
-        embedding::cases(),
-        fill::cases(),
-        global_norm::cases(),
-        layout::cases(),
-        math::cases(),
-        matmul::cases(),
-        mse::cases(),
-        norm::cases(),
-        pointwise::cases(),
-        random::cases(),
-        reduce::cases(),
-        resample::cases(),
-        rope::cases(),
-        sample::cases(),
-        select::cases(),
-        softmax::cases(),
-        timestep::cases(),
-    ];
-    tables.into_iter().flatten().collect()
+    FAMILIES.iter().flat_map(|family| (family.cases)()).collect()
 }

@@ -6,7 +6,6 @@
 
 use super::case::{Array, OpCase, operand};
 use super::expr::Expr;
-use super::matmul::Activation;
 use crate::autograd::Backward;
 use crate::gpu::{DeviceClass, Kernel, Variant};
 use crate::tensor::{DType, Shape, Tensor};
@@ -303,15 +302,15 @@ pointwise_ops! {
     /// min(max(x, low), high)
     clamp(x; low, high) = x.max(low).min(high);
     /// x · sigmoid(x)
-    silu(x) = x.clone() * x.sigmoid();
+    silu(x) = x.silu();
     /// GELU, exact: x/2 · (1 + erf(x/√2))
-    gelu(x) = x.clone() * 0.5 * ((x * std::f32::consts::FRAC_1_SQRT_2).erf() + 1.0);
+    gelu(x) = x.gelu();
     /// GELU, CLIP's approximation: x · sigmoid(1.702 x)
-    quick_gelu(x) = x.clone() * (x * 1.702).sigmoid();
+    quick_gelu(x) = x.quick_gelu();
     /// SwiGLU (LLaMA's gate): silu(gate) · up
-    swiglu(gate, up) = gate.clone() * gate.sigmoid() * up;
+    swiglu(gate, up) = gate.silu() * up;
     /// GEGLU (the UNet's gate): a · gelu(gate)
-    geglu(a, gate) = a * gate.clone() * 0.5 * ((gate * std::f32::consts::FRAC_1_SQRT_2).erf() + 1.0);
+    geglu(a, gate) = a * gate.gelu();
     /// Classifier-free guidance: u + g · (c − u), with u the unconditional and c the conditional prediction.
     guidance(u, c; g) = u.clone() + (c - u) * g;
     /// x · (r·√(c/v) + 1 − r): guidance rescale, with c and v the squared deviations of conditional and guided prediction.
@@ -340,14 +339,6 @@ pointwise_ops! {
     mix3(a, b, c; p, q, r) = a * p + b * q + c * r;
     /// p·a + q·b + r·c + s·d
     mix4(a, b, c, d; p, q, r, s) = a * p + b * q + c * r + d * s;
-}
-
-impl Activation {
-    /// The function as the hook of a shader, rendered once: `variant.hook(activation.map(Activation::hook))`.
-    pub fn hook(self) -> &'static str {
-        static HOOKS: LazyLock<[String; 3]> = LazyLock::new(|| Activation::ALL.map(|f| f.expr().wgsl()));
-        &HOOKS[self as usize]
-    }
 }
 
 impl Tensor {

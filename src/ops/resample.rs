@@ -119,7 +119,8 @@ fn margins(from_rows: usize, to_rows: usize, mode: Mode, backward: bool) -> [usi
         (Mode::Nearest, false) => [1, 1],
         (Mode::Bilinear, false) => [1, ratio / 2 + 2],
         (Mode::Nearest, true) => [1, ratio + 1],
-        (Mode::Bilinear, true) => [ratio / 2 + 2, 3 * ratio / 2 + 3],
+        // The search for row 1 begins at the very first place.
+        (Mode::Bilinear, true) => [(ratio / 2 + 2).max(ratio + 1), 3 * ratio / 2 + 3],
     }
 }
 

@@ -5,7 +5,7 @@
 //! Gradient: dy turned back by the same angles.
 
 use super::case::{Array, OpCase, operand};
-use super::matmul::aligned_rows;
+use super::span::aligned_rows;
 use crate::autograd::{Backward, no_backward};
 use crate::gpu::{Gpu, Kernel, Variant};
 use crate::tensor::{DType, Tensor};

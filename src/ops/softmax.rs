@@ -4,7 +4,7 @@
 //!            log_softmax  dx = dy − exp(y) · Σ_c dy
 
 use super::case::{Array, OpCase, operand};
-use super::matmul::aligned_rows;
+use super::span::aligned_rows;
 use crate::Result;
 use crate::autograd::Backward;
 use crate::gpu::{DeviceClass, Kernel, Variant};

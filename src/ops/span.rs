@@ -22,3 +22,14 @@ pub(crate) fn span(x: &Tensor, first: usize, count: usize) -> Result<(Binding<'_
 pub(crate) fn fitting(x: &Tensor, bytes: usize) -> usize {
     (x.gpu().limits().max_binding as usize - ALIGNMENT) / bytes.max(1)
 }
+
+/// As many rows as fit the limit such that every part starts on an alignment of 256 bytes.
+pub(crate) fn aligned_rows(limit: usize, widest: usize, rows: [usize; 2]) -> usize {
+    let step = |row: usize| 256 / gcd(row.max(1), 256);
+    let step = step(rows[0]).max(step(rows[1]));
+    limit / widest.max(1) / step * step
+}
+
+fn gcd(a: usize, b: usize) -> usize {
+    if b == 0 { a } else { gcd(b, a % b) }
+}

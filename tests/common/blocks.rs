@@ -4,7 +4,8 @@
 use dreamllm::gpu::Gpu;
 use dreamllm::ops::attention::{Attention, attention};
 use dreamllm::ops::conv2d::{Conv, conv2d};
-use dreamllm::ops::matmul::{Epilogue, linear};
+use dreamllm::ops::epilogue::Epilogue;
+use dreamllm::ops::matmul::linear;
 use dreamllm::ops::norm::{group_norm, rms_norm};
 use dreamllm::ops::pointwise::{silu, swiglu};
 use dreamllm::ops::rope::{rope, rope_tables};

@@ -5,6 +5,13 @@ pub mod bad_files;
 pub mod blocks;
 pub mod host_time;
 
+/// Ops that may refuse a case where a binding holds 4 KiB. A case over that is cut where its op can cut, and these cannot:
+/// attention within a batch, convolution between the input channels of its gradient, quantised tables and weights below a unit
+/// of blocks that aligns, losses, selections and samples along a row, resampling below the rows that one row needs, softmax
+/// where rows do not align.
+pub const MAY_REFUSE: [&str; 9] =
+    ["attention", "conv2d", "cross_entropy", "embedding", "matmul", "resample", "sample", "select", "softmax"];
+
 use dreamllm::gpu::{DeviceClass, Gpu, GpuOptions};
 use std::path::PathBuf;
 use std::sync::OnceLock;

@@ -1,7 +1,8 @@
 //! Cases: kernels, strides, paddings, channel counts that fill no quad, every epilogue.
 
 use super::super::case::{Array, OpCase, operand};
-use super::super::matmul::{Activation, COMPRESSED, Epilogue};
+use super::super::epilogue::{Activation, Epilogue};
+use super::super::weight_format::COMPRESSED;
 use super::launch::Tile;
 use super::{Conv, conv2d, forward, input_gradient};
 use crate::tensor::{DType, Shape, Tensor};

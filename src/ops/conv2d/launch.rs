@@ -1,8 +1,10 @@
 //! Running the convolution kernels: parts, tiles, variants.
 
+use super::super::epilogue::{Activation, Epilogue};
 use super::super::layout::rows_in_window;
-use super::super::matmul::{Activation, COMPRESSED, Epilogue, WIDE_WORK, weight_format, wide_quads};
+use super::super::matmul::{WIDE_WORK, wide_quads};
 use super::super::span::span;
+use super::super::weight_format::{COMPRESSED, weight_format};
 use super::geometry::{Area, Geometry, ranges};
 use crate::Result;
 use crate::gpu::{DeviceClass, Gpu, Kernel, Variant};

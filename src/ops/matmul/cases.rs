@@ -1,7 +1,8 @@
 //! Shapes at which products are tested, with an oracle in double precision.
 
+use super::super::weight_format::COMPRESSED;
 use super::launch::Tile;
-use super::{Activation, COMPRESSED, Epilogue, forward, linear, matmul};
+use super::{Activation, Epilogue, forward, linear, matmul};
 use crate::ops::case::{Array, OpCase, operand};
 use crate::tensor::{DType, Tensor};
 
@@ -30,6 +31,8 @@ pub fn cases() -> Vec<OpCase> {
         all.push(plain_case(&[], &[], m, n, k, false, true));
     }
     all.push(plain_case(&[0], &[], 2, 3, 4, false, false));
+    // A sum over no products still has its epilogue.
+    all.extend([None, Some(Activation::Silu)].map(|activation| linear_case(DType::F32, [3, 4, 0], activation)));
     all.extend([(false, true), (true, false)].map(|(a_t, b_t)| itself(a_t, b_t)));
     for dtype in [DType::F32, DType::F16] {
         for m in [1, 2, 3, 10, 65] {

@@ -1,7 +1,8 @@
 //! Running the kernels of a matrix product: parts, tiles, variants.
 
 use super::super::span::span;
-use super::{Activation, COMPRESSED, Epilogue, Sizes, weight_format};
+use super::super::weight_format::{COMPRESSED, weight_format};
+use super::{Activation, Epilogue, Sizes};
 use crate::Result;
 use crate::gpu::{DeviceClass, Gpu, Kernel, Variant};
 use crate::tensor::{DType, Tensor};

@@ -1,7 +1,7 @@
 //! Cases: widths that fill a vec4, a vec2 or neither, values far from zero, and the plain definitions.
 
 use super::super::case::{Array, OpCase, operand};
-use super::super::matmul::Activation;
+use super::super::epilogue::Activation;
 use super::{group_norm, group_norm_plain, layer_norm, layer_norm_plain, rms_norm, rms_norm_plain, rows};
 use crate::gpu::DeviceClass;
 use crate::tensor::Tensor;

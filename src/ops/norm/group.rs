@@ -1,6 +1,6 @@
 //! Group norm: statistics over the pixels of an image and the channels of a group.
 
-use super::super::matmul::Activation;
+use super::super::epilogue::Activation;
 use super::super::pointwise::{div, shift, sqrt, square};
 use super::super::span::{fitting, span};
 use super::chunks::{ChannelSums, Chunks};

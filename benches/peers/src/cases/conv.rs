@@ -5,7 +5,7 @@ use crate::{Case, Host, Side};
 use burn::tensor::module::conv2d as burn_conv2d;
 use burn::tensor::ops::ConvOptions;
 use dreamllm::ops::conv2d::{Conv, conv2d};
-use dreamllm::ops::matmul::Epilogue;
+use dreamllm::ops::epilogue::Epilogue;
 
 pub fn cases() -> Vec<Case> {
     vec![case("conv 3x3 320 to 320 at 32x32", 320, 320, 32), case("conv 3x3 64 to 64 at 64x64", 64, 64, 64)]

@@ -2,7 +2,8 @@
 
 use crate::engines::{on_burn, on_meganeura, read, read_burn};
 use crate::{Case, Host, Side};
-use dreamllm::ops::matmul::{Epilogue, linear, matmul};
+use dreamllm::ops::epilogue::Epilogue;
+use dreamllm::ops::matmul::{linear, matmul};
 
 pub fn cases() -> Vec<Case> {
     vec![
