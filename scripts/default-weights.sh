@@ -1,14 +1,15 @@
 #!/usr/bin/env bash
 # Trains the default model from nothing: the runs of configs/shapes/ in their order, each from where it was stopped. The result
 # is written to runs/shapes/weights, in f16, as weights/ has it. DREAMLLM says which program to use, such as a copy that builds do not
-# replace. On two cores this takes about thirty-three hours.
+# replace. Needs python3. The runs took thirty-three hours in all, on two cores that they shared with others; one after the other on quiet
+# cores was not tried.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 program=${DREAMLLM:-target/release/dreamllm}
 if [ ! -d runs/shapes/0-untrained ]; then
     "$program" init configs/shapes/model -o runs/shapes/0-untrained
 fi
-# Folders that runs begin with and no run has left; weights/README.md says why. UNets are averaged: with_unet FOLDER SHARE OTHER OUT goes
+# Folders that runs begin with and no run has left; docs/training.md says why. UNets are averaged: with_unet FOLDER SHARE OTHER OUT goes
 # that share of the way from the UNet of FOLDER to that of OTHER.
 with_unet() {
     [ -d "runs/shapes/$4" ] ||

@@ -1,4 +1,15 @@
 //! DreamLLM: one model that understands and creates images, on an in-house tensor engine with WGSL shaders.
+//!
+//! From the model down to the device, every layer using only those below it (ARCHITECTURE.md tells the whole story):
+//!
+//! - [`models`] the language model, CLIP, the UNet, the VAE, and [`models::dreamllm`], which joins them; [`interleaved`] documents and
+//!   conversations that draw; [`diffusion`] noise schedules, samplers, the pipeline; [`text`] and [`image`] tokenizer, chat format,
+//!   decoding and resizing of pictures.
+//! - [`train`] objective, optimiser, runs on disk; [`data`] training data and a world of shapes that can be checked; [`eval`] how good a
+//!   model is in it.
+//! - [`weights`] files of checkpoints; [`nn`] layers that load themselves from them; [`verify`] recorded PyTorch tensors.
+//! - [`ops`] operations with their shaders, gradients and cases; [`autograd`] the tape; [`tensor`] shapes and types; [`gpu`] buffers,
+//!   kernels and submission, the only module that knows wgpu; [`random`] Philox and PyTorch's generator.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 pub mod autograd;

@@ -97,7 +97,7 @@ fn commands_find_it_and_its_figures_are_those_of_the_manifest() {
 }
 
 /// What a composed document about one object says before its first picture is what it was asked to show, in other words or the same.
-/// With two objects it often is not yet (weights/README.md).
+/// With two objects it often is not yet (docs/training.md, Lessons).
 #[test]
 fn documents_about_one_object_keep_to_their_topic() {
     let topics =

@@ -101,6 +101,24 @@ fn every_row_of_a_batch_is_searched_as_if_it_were_alone() {
 }
 
 #[test]
+fn a_dream_behind_padded_rows_is_that_of_each_row_alone() {
+    let model = model();
+    let rows = ["A dog", "The sky over the river is red."].map(|text| model.tokenizer.encode(text));
+    let dreamed = |rows: &[&[u32]]| {
+        let context = model.embed(&Batch::new(rows, model.special.pad, PaddingSide::Left), &[], None).unwrap();
+        let mut decoding = Decoding::behind(&model, &context).unwrap();
+        let condition = read(&decoding.dream().unwrap());
+        (condition, read(&decoding.logits().unwrap()))
+    };
+    let (together, scores) = dreamed(&[&rows[0], &rows[1]]);
+    for (n, row) in rows.iter().enumerate() {
+        let (alone, scores_alone) = dreamed(&[row]);
+        assert!(apart(&together[n * alone.len()..(n + 1) * alone.len()], &alone) < 1e-4);
+        assert!(apart(&scores[n * scores_alone.len()..(n + 1) * scores_alone.len()], &scores_alone) < 1e-4);
+    }
+}
+
+#[test]
 fn two_pictures_are_two() {
     // The official pipeline prepares only the first picture of a prompt.
     let model = model();
@@ -379,6 +397,22 @@ fn a_cancelled_document_keeps_what_is_there() {
     // Any other error is one.
     let failing = |_: Event<'_>| Err(Error::Input("enough".into()));
     assert!(block_on(compose(&model, "Write about winter.", &[], &options, failing)).is_err());
+}
+
+#[test]
+fn a_stop_string_ends_a_document() {
+    let model = model();
+    let words = AnswerOptions { max_tokens: 12, ..AnswerOptions::default() };
+    let options = ComposeOptions { words, draw: small(2), ..ComposeOptions::default() };
+    let text = |options: &ComposeOptions| match &document(&model, &[], options).unwrap().0.parts[..] {
+        [Part::Text(text)] => text.clone(),
+        parts => panic!("{} parts", parts.len()),
+    };
+    let whole = text(&options);
+    let half: String = whole.chars().skip(whole.chars().count() / 2).take(3).collect();
+    let stopping =
+        ComposeOptions { words: AnswerOptions { stop: vec![half.clone()], ..options.words.clone() }, ..options };
+    assert_eq!(text(&stopping), whole.split(&half).next().unwrap());
 }
 
 #[test]

@@ -91,7 +91,9 @@ fn every_op_has_cases_and_variants() {
             let family = FAMILIES.iter().find(|family| family.name == stem);
             let family = family.unwrap_or_else(|| panic!("{stem} is not in `families!` of src/ops/mod.rs"));
             let (variants, cases) = ((family.variants)(), (family.cases)());
-            assert!(!variants.is_empty() && !cases.is_empty(), "{stem} has no variants or no cases");
+            assert!(!cases.is_empty(), "{stem} has no cases");
+            // A family may be made of other families' kernels.
+            assert!(!read(&path).contains("Kernel::new(") || !variants.is_empty(), "{stem} has no variants");
             assert!(cases.iter().all(|case| !case.operands.is_empty()), "{stem} has a case without operands");
         }
     }

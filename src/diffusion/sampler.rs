@@ -165,6 +165,7 @@ impl Sampler {
             return Err(Error::Input(format!("{steps} sampling steps; there may be 1 to {}", schedule.timesteps())));
         }
         check(kind, options)?;
+        check_config(kind, config)?;
         let method: Box<dyn Method> = match kind {
             SamplerKind::Ddpm => Box::new(Ddpm::new(&schedule, config, steps)?),
             SamplerKind::Ddim => Box::new(Ddim::new(&schedule, config, steps, options.eta)?),
@@ -252,6 +253,20 @@ impl Sampler {
             count => Err(Error::Input(format!("step {i} of a sampler with {count} steps"))),
         }
     }
+}
+
+/// An error if the config asks for what this sampler would do in diffusers and does not do here. Keys that a sampler does not know
+/// change nothing, as there: only DDIM makes the betas' last signal zero.
+fn check_config(kind: SamplerKind, config: &SchedulerConfig) -> Result<()> {
+    let thresholds = config.thresholding
+        && matches!(kind, SamplerKind::Ddpm | SamplerKind::Ddim | SamplerKind::DpmSolver | SamplerKind::UniPc);
+    let rescales = config.rescale_betas_zero_snr && kind == SamplerKind::Ddim;
+    for (asked, key) in [(thresholds, "thresholding"), (rescales, "rescale_betas_zero_snr")] {
+        if asked {
+            return Err(Error::Input(format!("{kind} with {key}, as scheduler_config.json has it, is not supported")));
+        }
+    }
+    Ok(())
 }
 
 fn check(kind: SamplerKind, options: SamplerOptions) -> Result<()> {

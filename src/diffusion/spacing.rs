@@ -60,7 +60,10 @@ fn leading(config: &SchedulerConfig, steps: usize, count: usize) -> Result<Vec<f
     )))
 }
 
+/// `numpy.arange(train, 0, -train / steps)`, rounded, less one. NumPy adds multiples of the rounded difference of the first two
+/// points, which moves some halves off the half.
 fn trailing(train: usize, steps: usize) -> Vec<f64> {
-    let width = train as f64 / steps as f64;
-    (0..steps).map(|i| (train as f64 - i as f64 * width).round_ties_even() - 1.0).collect()
+    let train = train as f64;
+    let width = (train - train / steps as f64) - train;
+    (0..steps).map(|i| (train + i as f64 * width).round_ties_even() - 1.0).collect()
 }

@@ -6,7 +6,7 @@ use crate::image::RgbImage;
 use crate::models::answer::AnswerOptions;
 use crate::models::decoding::Decoding;
 use crate::models::dreamllm::DreamLlm;
-use crate::text::Chat;
+use crate::text::{Chat, StopStrings};
 use crate::{Error, Result};
 
 /// How to write and draw.
@@ -74,12 +74,14 @@ struct Writer<'a> {
     pictures: usize,
     /// Tokens of text that were written.
     written: usize,
+    /// Ends the document.
+    stop: StopStrings,
 }
 
 impl<'a> Writer<'a> {
     fn new(model: &'a DreamLlm, options: &'a ComposeOptions, given: Vec<Part>) -> Result<Self> {
-        let document = Document { parts: given };
-        Ok(Writer { decoding: Decoding::new(model), options, document, pictures: 0, written: 0 })
+        let (document, stop) = (Document { parts: given }, StopStrings::new(options.words.stop.clone())?);
+        Ok(Writer { decoding: Decoding::new(model), options, document, pictures: 0, written: 0, stop })
     }
 
     /// Reads the topic and the parts that are given, each picture behind a dream, as in training.
@@ -106,7 +108,7 @@ impl<'a> Writer<'a> {
             if !text.is_empty() {
                 self.document.parts.push(Part::Text(text));
             }
-            if !wants_picture? || self.decoding.room() <= painter.tokens()? {
+            if !wants_picture? || self.stop.found().is_some() || self.decoding.room() <= painter.tokens()? {
                 return Ok(());
             }
             let on_step = |done, count| on_event(Event::Step(done, count));
@@ -147,11 +149,15 @@ impl<'a> Writer<'a> {
             }
             self.decoding.advance(&ids)?;
             (count, self.written) = (count + 1, self.written + 1);
-            let piece = stream.push_chosen(ids[0])?;
+            let piece = self.stop.push(&stream.push_chosen(ids[0])?);
             *text += &piece;
             on_event(Event::Text(&piece))?;
+            if self.stop.found().is_some() {
+                return Ok(false);
+            }
         };
-        let rest = stream.finish();
+        // A stop string does not go across a picture.
+        let rest = self.stop.push(&stream.finish()) + &self.stop.finish();
         *text += &rest;
         on_event(Event::Text(&rest))?;
         Ok(wants_picture)

@@ -135,7 +135,7 @@ async fn searched(
 ) -> Result<Answer> {
     let context = model.context(prompt, images)?;
     let eos = model.config.eos_token_id;
-    let room = model.config.max_position_embeddings.saturating_sub(context.embeds.shape().as_slice()[1]);
+    let room = model.config.context_length().saturating_sub(context.embeds.shape().as_slice()[1]);
     let stop = Stop { max_tokens: options.max_tokens.min(room), eos, pad: eos };
     // An empty text lets the caller stop the search.
     let found = beam_search(model, &context, BeamOptions::new(options.beams), stop, |_| on_text("")).await?;

@@ -10,7 +10,7 @@
 //!
 //! The rows of a search share their prompt's keys and values; a step copies only those of the words behind it.
 
-use super::decoding::Decoding;
+use super::decoding::{Decoding, NOT_NUMBERS};
 use super::dreamllm::{Context, DreamLlm};
 use super::generation::Stop;
 use crate::ops::select::top_k;
@@ -187,7 +187,7 @@ async fn candidates(decoding: &Decoding<'_>, searches: &[Search], count: usize) 
     let (values, tokens) = top_k(&log_softmax(&decoding.logits()?)?, count)?;
     let (values, tokens) = (values.read_f32().await?, tokens.read_u32().await?);
     if values.iter().any(|value| value.is_nan()) {
-        return Err(Error::Input("the scores of the next token came out as values that are not numbers".into()));
+        return Err(Error::Input(NOT_NUMBERS.into()));
     }
     // After the first step every row has N beams; those of a row that is done are followed by padding.
     let beams = values.len() / (count * searches.len()).max(1);

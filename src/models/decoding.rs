@@ -11,6 +11,10 @@ use crate::ops::sample::{Sampling, sample};
 use crate::tensor::Tensor;
 use crate::text::image_block;
 use crate::{Error, Result};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// What is said of a model whose scores are NaN.
+pub(super) const NOT_NUMBERS: &str = "the scores of the next token came out as values that are not numbers";
 
 /// Rows that were read, `R` of them, with their keys and values.
 pub struct Decoding<'m> {
@@ -20,12 +24,14 @@ pub struct Decoding<'m> {
     last: Option<Tensor>,
     /// Position of the next token of every row.
     positions: Vec<u32>,
+    /// Whether scores were looked at and found to be numbers.
+    sound: AtomicBool,
 }
 
 impl<'m> Decoding<'m> {
     /// One row of which nothing was read yet.
     pub fn new(model: &'m DreamLlm) -> Self {
-        Decoding { model, cache: Cache::default(), last: None, positions: vec![0] }
+        Decoding { model, cache: Cache::default(), last: None, positions: vec![0], sound: AtomicBool::new(false) }
     }
 
     /// Behind a context of any number of rows. Rows of different length are padded on the left.
@@ -37,7 +43,8 @@ impl<'m> Decoding<'m> {
             let (seen, next) = positions_of(real, width);
             (tokens.positions, positions) = (Some(seen), next);
         }
-        let mut decoding = Decoding { model, cache: Cache::default(), last: None, positions };
+        let sound = AtomicBool::new(false);
+        let mut decoding = Decoding { model, cache: Cache::default(), last: None, positions, sound };
         decoding.forward(&context.embeds, &tokens)?;
         Ok(decoding)
     }
@@ -59,7 +66,7 @@ impl<'m> Decoding<'m> {
 
     /// Tokens that still fit.
     pub fn room(&self) -> usize {
-        self.model.config.max_position_embeddings.saturating_sub(self.cache.len())
+        self.model.config.context_length().saturating_sub(self.cache.len())
     }
 
     fn forward(&mut self, embeds: &Tensor, tokens: &Tokens) -> Result<()> {
@@ -82,7 +89,7 @@ impl<'m> Decoding<'m> {
             return Ok(());
         }
         if ids.len() > self.room() {
-            let limit = self.model.config.max_position_embeddings;
+            let limit = self.model.config.context_length();
             let need = self.len() + ids.len();
             return Err(Error::Input(format!("the text has come to {need} tokens; this model takes at most {limit}")));
         }
@@ -137,14 +144,28 @@ impl<'m> Decoding<'m> {
         self.model.llama.logits(&last.reshape([rows, c])?)
     }
 
-    /// The next token of every row; `stream` tells the draws of one seed apart.
+    /// The next token of every row; `stream` tells the draws of one seed apart. The first time, scores that are not numbers are an
+    /// error: no token would be drawn by them.
     pub async fn choose(&self, how: Sampling, seed: u64, stream: u32) -> Result<Vec<u32>> {
-        sample(&self.logits()?, how, seed, stream)?.read_u32().await
+        self.draw(&self.logits()?, how, seed, stream).await
+    }
+
+    async fn draw(&self, logits: &Tensor, how: Sampling, seed: u64, stream: u32) -> Result<Vec<u32>> {
+        let ids = sample(logits, how, seed, stream)?;
+        if !self.sound.load(Ordering::Relaxed) {
+            // A maximum is NaN if anything is.
+            let highest = logits.max(&[0, 1])?.read_f32().await?;
+            if highest.iter().any(|score| score.is_nan()) {
+                return Err(Error::Input(NOT_NUMBERS.into()));
+            }
+            self.sound.store(true, Ordering::Relaxed);
+        }
+        ids.read_u32().await
     }
 
     /// The same with `bias [V]` added to the scores, such as one of [`DreamLlm::never`].
     pub async fn choose_biased(&self, how: Sampling, seed: u64, stream: u32, bias: &Tensor) -> Result<Vec<u32>> {
-        sample(&self.logits()?.add(bias)?, how, seed, stream)?.read_u32().await
+        self.draw(&self.logits()?.add(bias)?, how, seed, stream).await
     }
 
     /// Goes on with a token for every row.

@@ -194,9 +194,9 @@ impl DreamLlm {
         self.embed(&Batch::new(&[ids], self.special.pad, PaddingSide::Left), places, features.as_ref())
     }
 
-    /// An error unless a prompt of `tokens` leaves room for a dream behind it.
+    /// An error if a prompt of `tokens` is longer than the decoder takes. A dream behind it may go beyond, as officially.
     fn check_length(&self, tokens: usize) -> Result<()> {
-        let limit = self.config.max_position_embeddings.saturating_sub(self.dream_queries.shape().as_slice()[0] + 2);
+        let limit = self.config.context_length();
         match tokens <= limit {
             true => Ok(()),
             false => Err(Error::Input(format!("the prompt has {tokens} tokens; this model takes at most {limit}"))),
@@ -280,7 +280,7 @@ impl Vision {
         let plugin = folder.config.plugins.clip_vision_embedding.as_ref();
         let select = config.hidden_state(plugin.map_or(-2, |p| p.select_layer));
         let (kind, depth) = plugin.map_or((ProjectorType::Linear, 1), |p| (p.projector_type, p.projector_depth));
-        let norm = || LayerNorm::load(&(w / "post_layernorm"), config.hidden_size, config.layer_norm_eps);
+        let norm = || LayerNorm::load(&(w / "post_layernorm"), folder.config.hidden_size, config.layer_norm_eps);
         Ok(Vision {
             clip,
             select: select.map_err(|why| Error::file(folder.root.join("config.json"), why))?,
@@ -302,9 +302,17 @@ impl Vision {
 
     /// Prepared pixels `[N, Y, X, 3]` → `[N, P, C]`.
     pub fn encode(&self, pixels: &Tensor) -> Result<Tensor> {
-        let x = self.clip.forward(pixels, self.select)?;
-        let x = self.post_layernorm.as_ref().map_or(Ok(x.clone()), |norm| norm.forward(&x))?;
-        self.projector.forward(&x)
+        self.normed(&self.projected(pixels)?)
+    }
+
+    /// The same before the norm that some checkpoints have behind the projector.
+    pub fn projected(&self, pixels: &Tensor) -> Result<Tensor> {
+        self.projector.forward(&self.clip.forward(pixels, self.select)?)
+    }
+
+    /// The norm, where there is one.
+    pub fn normed(&self, projected: &Tensor) -> Result<Tensor> {
+        self.post_layernorm.as_ref().map_or(Ok(projected.clone()), |norm| norm.forward(projected))
     }
 }
 

@@ -12,7 +12,7 @@ pub fn check_prompt(folder: &CheckpointFolder, text: &str, images: usize, behind
     let tokenizer = Tokenizer::from_folder(&folder.root)?;
     let special = SpecialTokens::new(&tokenizer)?;
     let tokens = Prompt::new(&tokenizer.encode(text), &special, images, folder.clip_config.patches())?.ids.len();
-    let limit = folder.config.max_position_embeddings.saturating_sub(behind);
+    let limit = folder.config.context_length().saturating_sub(behind);
     match tokens <= limit {
         true => Ok(()),
         false => Err(Error::Input(format!("the prompt has {tokens} tokens; this model takes at most {limit}"))),
@@ -22,6 +22,13 @@ pub fn check_prompt(folder: &CheckpointFolder, text: &str, images: usize, behind
 /// Tokens of a dream: the queries between two marks.
 pub fn dream_tokens(folder: &CheckpointFolder) -> usize {
     folder.config.plugins.dream_embedding.as_ref().map_or(64, |dream| dream.num_dream_queries) + 2
+}
+
+/// Side of the pictures that the image generator draws unless it is told another: what its UNet says, or what the checkpoint was
+/// trained on.
+pub fn picture_side(folder: &CheckpointFolder) -> usize {
+    let downscale = folder.vae_config.downscale();
+    folder.unet_config.sample_size.map_or_else(|| resolution(folder), |size| size * downscale)
 }
 
 /// Side of a picture that the checkpoint was trained on.

@@ -14,6 +14,8 @@ pub struct Transformer2D {
     proj_in: Linear,
     transformer_blocks: Vec<TransformerBlock>,
     proj_out: Linear,
+    /// Whether the projections are linear layers over rows of pixels, not convolutions of pictures.
+    linear_projection: bool,
 }
 
 struct TransformerBlock {
@@ -60,6 +62,7 @@ impl Transformer2D {
                 .map(|i| TransformerBlock::load(&(&blocks / i), c, heads, cross))
                 .collect::<Result<_>>()?,
             proj_out: project("proj_out")?,
+            linear_projection,
         })
     }
 
@@ -68,7 +71,9 @@ impl Transformer2D {
         let [b, rows, columns, c] = x.dims("transformer x", "B Y X C")?;
         let mut h = self.proj_in.forward(&self.norm.forward(x)?.reshape([b, rows * columns, c])?)?;
         if probe::is_watching() {
-            probe::see(&format!("{}.proj_in", self.path), &h);
+            // A convolution shows a picture, as in diffusers.
+            let shown = if self.linear_projection { h.clone() } else { h.reshape([b, rows, columns, c])? };
+            probe::see(&format!("{}.proj_in", self.path), &shown);
         }
         for block in &self.transformer_blocks {
             h = block.forward(&h, condition)?;

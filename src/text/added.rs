@@ -57,6 +57,7 @@ pub(super) fn read_folder(folder: &Path) -> Result<AddedTokens> {
         entries.iter().try_for_each(|(name, id)| insert(&mut tokens, name, id)).map_err(|e| Error::file(&path, e))?;
     }
     if let Some((path, config)) = read_json(folder, "tokenizer_config.json")? {
+        check_spacing(&config).map_err(|e| Error::file(&path, e))?;
         for (id, token) in config.get("added_tokens_decoder").and_then(Value::as_object).into_iter().flatten() {
             let name = token.get("content").and_then(Value::as_str).zip(id.parse().ok());
             let (name, id) = name.ok_or_else(|| Error::file(&path, format!("added token {id} is malformed")))?;
@@ -69,6 +70,16 @@ pub(super) fn read_folder(folder: &Path) -> Result<AddedTokens> {
         }
     }
     Ok(tokens)
+}
+
+/// An error if a `tokenizer_config.json` asks for another form than DreamLLM's: legacy spacing, `<s>` in front, nothing behind.
+fn check_spacing(config: &Value) -> Result<()> {
+    for (key, supported) in [("legacy", true), ("add_bos_token", true), ("add_eos_token", false)] {
+        if config.get(key).and_then(Value::as_bool).is_some_and(|given| given != supported) {
+            return Err(Error::Input(format!("{key} is {}; only {supported} is supported", !supported)));
+        }
+    }
+    Ok(())
 }
 
 /// A JSON file that may be absent.

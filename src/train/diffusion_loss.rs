@@ -7,7 +7,7 @@
 //! |---|---|
 //! | noise offset o | ε gets o · a number per channel: in the input and in the target |
 //! | input perturbation p | ε gets p · more noise in the input alone (Ning et al. 2023) |
-//! | min-SNR γ | w = min(s, γ) / s with s = ᾱ/(1 − ᾱ) for ε, one more for the velocity (Hang et al. 2023); without it w = 1 |
+//! | min-SNR γ | w = min(s, γ) / s with s = ᾱ/(1 − ᾱ) (Hang et al. 2023); for the velocity the official code puts s + 1 in both places, where the paper has min(s, γ) / (s + 1); without it w = 1 |
 
 use super::Draws;
 use crate::diffusion::NoiseSchedule;

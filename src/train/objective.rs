@@ -2,7 +2,7 @@
 //!
 //! L_lm is the mean cross-entropy of the next token over the labels that count, L_dm the [diffusion
 //! loss](super::diffusion_loss) of the pictures to be drawn, whose conditions are the decoder's states at the dream queries.
-//! DreamLLM (arXiv 2309.11499), equations 5 and 6, as the official code computes them.
+//! DreamLLM (arXiv 2309.11499), section 3, as the official code computes it.
 
 use super::by_length::by_length;
 use super::diffusion_loss::diffusion_loss;
@@ -144,8 +144,10 @@ impl Objective {
     fn embeds(&self, model: &DreamLlm, inputs: &Inputs) -> Result<Tensor> {
         let mut embeds = embed(model, &inputs.rows)?;
         if let Some(pixels) = &inputs.images {
-            let features = model.vision()?.encode(pixels)?;
-            embeds = put_blocks(&embeds, &inputs.image_places, &passing(features, self.trained.visual_projector))?;
+            // A frozen projector passes no gradient on; the norm behind it is never frozen.
+            let vision = model.vision()?;
+            let features = vision.normed(&passing(vision.projected(pixels)?, self.trained.visual_projector))?;
+            embeds = put_blocks(&embeds, &inputs.image_places, &features)?;
         }
         if inputs.dreams.is_some() {
             let [q, c] = model.dream_queries.dims("dream queries", "Q C")?;

@@ -76,6 +76,10 @@ impl Trained {
     }
 
     fn includes_clip(self, name: &str, layers: usize) -> bool {
+        if name.starts_with("post_layernorm.") {
+            // Behind the projector; the official code freezes it in no stage.
+            return true;
+        }
         let Some(tower) = name.strip_prefix("clip_vision_model.vision_model.") else { return self.visual_projector };
         let layer =
             tower.strip_prefix("encoder.layers.").and_then(|rest| rest.split('.').next()?.parse::<usize>().ok());

@@ -132,6 +132,9 @@ training, in many other compositions. Written by `heldout_page()` of `src/data/s
 
 Subjects of stories: a pattern of quarters c1 c2 c3 c4 (row by row; red = 0, green, blue, yellow, purple, orange, white, black = 7) is held out if
 c1 + 2 c2 + 3 c3 + 4 c4 leaves 5 when divided by 8.
+
+In pretraining (UNet, VAE and image encoder) objects with a pattern have every shape, so that quarters show each colour in each shape. The model in
+`weights/` has one more exception: up to run 19 of 57 these patterns were any four colours, held-out ones among them (docs/training.md).
 ";
 
 #[cfg(test)]

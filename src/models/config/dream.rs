@@ -103,6 +103,14 @@ pub enum RopeScaling {
     },
 }
 
+impl DreamConfig {
+    /// Tokens of the longest sequence: those that the decoder was trained on, times the factor by which its positions are scaled.
+    pub fn context_length(&self) -> usize {
+        let factor = self.rope_scaling.map_or(1.0, RopeScaling::factor);
+        (self.max_position_embeddings as f64 * factor) as usize
+    }
+}
+
 impl RopeScaling {
     /// The factor of either kind.
     pub fn factor(self) -> f64 {
@@ -133,11 +141,6 @@ impl DreamConfig {
     /// Width of one head, `D`.
     pub fn head_dim(&self) -> usize {
         self.hidden_size / self.num_attention_heads.max(1)
-    }
-
-    /// Id of a special token.
-    pub fn special_token(&self, token: &str) -> Option<u32> {
-        self.special_tokens.get(token).copied()
     }
 
     fn validate_ids(&self) -> Result<(), String> {

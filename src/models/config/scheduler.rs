@@ -31,7 +31,7 @@ pub struct SchedulerConfig {
     /// To what magnitude.
     pub clip_sample_range: f64,
     /// Whether the predicted image is clamped to a quantile of its values; not supported.
-    thresholding: bool,
+    pub thresholding: bool,
     /// How sampling steps are placed; absent: `leading` for DDPM, DDIM, PNDM, `linspace` for the others.
     pub timestep_spacing: Option<TimestepSpacing>,
     /// Added to the timesteps of `leading` spacing.
@@ -43,7 +43,7 @@ pub struct SchedulerConfig {
     /// Whether sigmas follow Karras et al.
     pub use_karras_sigmas: bool,
     /// Whether the schedule is rescaled to end in pure noise; not supported.
-    rescale_betas_zero_snr: bool,
+    pub rescale_betas_zero_snr: bool,
 }
 
 impl Default for SchedulerConfig {
@@ -169,9 +169,7 @@ impl Config for SchedulerConfig {
         if self.steps_offset >= self.num_train_timesteps {
             return Err(format!("steps_offset is {}, of {} timesteps", self.steps_offset, self.num_train_timesteps));
         }
-        checks::positive("clip_sample_range", self.clip_sample_range)?;
-        checks::supported("thresholding", self.thresholding, &[false])?;
-        checks::supported("rescale_betas_zero_snr", self.rescale_betas_zero_snr, &[false])
+        checks::positive("clip_sample_range", self.clip_sample_range)
     }
 }
 

@@ -11,8 +11,8 @@ fn the_reference_checkpoint_is_understood() {
     let dream = DreamConfig::open(&tiny("config.json")).unwrap();
     assert_eq!((dream.hidden_size, dream.intermediate_size, dream.num_hidden_layers), (64, 172, 2));
     assert_eq!((dream.key_value_heads(), dream.head_dim(), dream.vocab_size), (4, 16, 520));
-    assert_eq!(dream.special_token("<dream_start>"), Some(515));
-    assert_eq!(dream.special_token("[PAD]"), Some(512));
+    assert_eq!(dream.special_tokens.get("<dream_start>"), Some(&515));
+    assert_eq!(dream.special_tokens.get("[PAD]"), Some(&512));
     assert_eq!(dream.special_tokens.len(), 11);
     assert_eq!(dream.pad_token_id, Some(0));
     let head = dream.plugins.stable_diffusion_head.unwrap();

@@ -9,7 +9,7 @@ use crate::nn::{Parameters, WeightFormat};
 use crate::random::philox::philox;
 use crate::tensor::Tensor;
 use crate::train::run::{BatchLoss, Learned, Task, began_with};
-use crate::train::{Draws, Inputs, LossWeights, Objective, Ranks};
+use crate::train::{Draws, GradientSum, Inputs, LossWeights, Objective, Ranks};
 use crate::weights::{CheckpointFolder, OfficialWriter, OpenOptions};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
@@ -141,6 +141,10 @@ impl Task for DreamTask {
 
     fn parameters(&self) -> &Parameters {
         &self.parameters
+    }
+
+    fn complete(&self, sum: &mut GradientSum) -> Result<()> {
+        sum.add_zeros(&self.parameters)
     }
 
     fn batch(&mut self) -> Result<BatchLoss> {

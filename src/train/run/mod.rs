@@ -50,6 +50,11 @@ pub trait Task {
     /// The losses of the next batch.
     fn batch(&mut self) -> Result<BatchLoss>;
 
+    /// Completes the gradients of a step, before they are averaged and clipped.
+    fn complete(&self, _: &mut GradientSum) -> Result<()> {
+        Ok(())
+    }
+
     /// All that a resumption needs besides the parameters.
     fn state(&self) -> Result<Value>;
 
@@ -227,6 +232,7 @@ impl<T: Task> Run<T> {
             sum.add_loss(&batch.loss, self.task.parameters(), 1.0 / self.options.accumulate.max(1) as f32)?;
             batches.push(BatchLoss { loss: batch.loss.detach(), ..batch });
         }
+        self.task.complete(&mut sum)?;
         self.ranks.average(&mut sum, self.task.parameters()).await?;
         let rate = self.options.rates.rate(self.step);
         let norm = self.optimiser.step(self.task.gpu(), self.task.parameters(), &sum, rate)?;
