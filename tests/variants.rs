@@ -218,6 +218,18 @@ fn scores_that_are_not_numbers_are_an_error() {
 }
 
 #[test]
+fn integers_are_no_weights() {
+    let folder = copy();
+    rewrite(&folder.path().join("model.safetensors"), |tensors| {
+        let (dtype, shape, bytes) = tensors.get_mut("model.norm.weight").unwrap();
+        (*dtype, *bytes) = (Dtype::I32, vec![1; 4 * shape[0]]);
+    });
+    let folder = CheckpointFolder::open(folder.path()).unwrap();
+    let error = DreamLlm::load(&folder, gpu(), ALL, &|_| ()).err().unwrap().to_string();
+    assert!(error.contains("model.norm.weight") && error.contains("I32"), "{error}");
+}
+
+#[test]
 fn configs_decide_what_is_drawn_and_refused() {
     let folder = copy();
     let opened = || CheckpointFolder::open(folder.path());

@@ -253,6 +253,14 @@ impl<'a> Weights<'a> {
                 got: format!("{:?}", stored.shape()),
             });
         }
+        if !stored.dtype().is_float() {
+            return Err(Error::Shape {
+                op: "checkpoint".into(),
+                operand: path,
+                want: "floating-point numbers".into(),
+                got: stored.dtype().to_string(),
+            });
+        }
         Ok(Values::Stored(stored))
     }
 

@@ -17,7 +17,7 @@ const WG: usize = 64;
 /// Every device lets a binding start at a multiple of this many bytes.
 const ALIGNMENT: usize = 256;
 
-/// Reorders axes: axis `i` of the result is axis `order[i]` of `x`.
+/// Reorders axes: axis `i` of the result is axis `order[i]` of `x`. `order` names every axis of x once.
 pub fn permute(x: &Tensor, order: &[usize]) -> Result<Tensor> {
     let rank = x.shape().rank();
     let mut inverse = vec![usize::MAX; rank];
@@ -38,7 +38,7 @@ pub fn permute(x: &Tensor, order: &[usize]) -> Result<Tensor> {
     y.on_tape("permute", &[x], || Box::new(Permute { inverse }))
 }
 
-/// The part `[start, start + count)` of an axis. Along the first axis it shares memory where the alignment allows it.
+/// The part `[start, start + count)` of an axis, which must lie within it:  x `[.., N, ..]` → `[.., count, ..]`. Along the first axis it shares memory where the alignment allows it.
 pub fn slice(x: &Tensor, axis: usize, start: usize, count: usize) -> Result<Tensor> {
     let length = axis_length("slice", x, axis)?;
     if start.checked_add(count).is_none_or(|end| end > length) {
@@ -62,7 +62,7 @@ pub fn slice(x: &Tensor, axis: usize, start: usize, count: usize) -> Result<Tens
     y.on_tape("slice", &[x], || Box::new(Slice { from, axis, start }))
 }
 
-/// Joins tensors along an axis; the other axes are equal.
+/// Joins tensors along an axis:  `[.., N₁, ..]`, `[.., N₂, ..]`, … → `[.., N₁ + N₂ + …, ..]`; the other axes are equal.
 pub fn concat(parts: &[&Tensor], axis: usize) -> Result<Tensor> {
     let Some(first) = parts.first() else {
         return Err(Error::Input("concat needs at least one tensor".into()));

@@ -1,4 +1,9 @@
 //! Operations on tensors: one file a family, with formula, forward, backward and the variants of its shader.
+//!
+//! All ops have the same errors: [`Shape`](crate::Error::Shape) and [`DType`](crate::Error::DType) name the op, the operand and the axis
+//! letters that do not fit; [`TooLarge`](crate::Error::TooLarge) says that something exceeds what the device can bind and cannot be cut;
+//! [`OutOfMemory`](crate::Error::OutOfMemory); [`NoBackward`](crate::Error::NoBackward) where an input has a gradient and the op has none.
+//! An op without elements gives a result without elements.
 
 pub mod adamw;
 pub mod attention;

@@ -14,12 +14,12 @@ static SOFTMAX: Kernel = Kernel::new("softmax", include_str!("../../shaders/soft
 static BACKWARD: Kernel = Kernel::new("softmax_backward", include_str!("../../shaders/softmax_backward.wgsl"));
 const WG: usize = 64;
 
-/// Softmax over the last axis of x `[.., C]`.
+/// Softmax over the last axis:  `y[c] = exp(x[c]) / Σ exp(x)`,  x `[.., C]` → `[.., C]`. A row with NaN or +∞, or of −∞ alone, is NaN.
 pub fn softmax(x: &Tensor) -> Result<Tensor> {
     forward(x, false, x.gpu().class())
 }
 
-/// Logarithm of the softmax over the last axis of x `[.., C]`.
+/// Its logarithm:  `y[c] = x[c] − ln Σ exp(x)`,  x `[.., C]` → `[.., C]`.
 pub fn log_softmax(x: &Tensor) -> Result<Tensor> {
     forward(x, true, x.gpu().class())
 }

@@ -81,6 +81,11 @@ impl StoredDType {
         }
     }
 
+    /// Whether the elements stand for floating-point numbers, as weights do.
+    pub fn is_float(self) -> bool {
+        !matches!(self, Self::I64 | Self::I32 | Self::I16 | Self::I8 | Self::U8 | Self::Bool)
+    }
+
     /// Appends `count` elements of the whole units in `bytes` to `out`, from element `first` on.
     pub(super) fn append_f32(self, bytes: &[u8], first: usize, count: usize, out: &mut Vec<f32>) {
         let (_, unit) = self.unit();

@@ -17,7 +17,8 @@ static GROUP_NORM: Kernel = Kernel::new("group_norm", include_str!("../../../sha
 static BACKWARD: Kernel = Kernel::new("group_norm_backward", include_str!("../../../shaders/group_norm_backward.wgsl"));
 const WG: usize = 64;
 
-/// x `[B, .., C]`, gain and bias `[C]` → `[B, .., C]`; the activation is applied last.
+/// Group norm:  `y = activation((x − μ) / √(σ² + eps) · gain + bias)`  with mean μ and variance σ² of every group of C / `groups`
+/// channels of a sample, over all its pixels. x `[B, .., C]`, gain and bias `[C]` → `[B, .., C]`; `groups` divides C.
 pub fn group_norm(
     x: &Tensor,
     groups: usize,

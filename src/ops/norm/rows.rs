@@ -24,12 +24,12 @@ struct Params {
     eps: f32,
 }
 
-/// x `[.., C]`, gain and bias `[C]` → `[.., C]`.
+/// Layer norm:  `y = (x − μ) / √(σ² + eps) · gain + bias`  over rows;  x `[.., C]`, gain and bias `[C]` → `[.., C]`.
 pub fn layer_norm(x: &Tensor, gain: &Tensor, bias: &Tensor, eps: f32) -> Result<Tensor> {
     normalise(x, gain, Some(bias), eps, x.gpu().class())
 }
 
-/// x `[.., C]`, gain `[C]` → `[.., C]`.
+/// RMS norm:  `y = x / √(mean x² + eps) · gain`  over rows;  x `[.., C]`, gain `[C]` → `[.., C]`.
 pub fn rms_norm(x: &Tensor, gain: &Tensor, eps: f32) -> Result<Tensor> {
     normalise(x, gain, None, eps, x.gpu().class())
 }
