@@ -165,7 +165,7 @@ impl Command {
             Command::Info(info) => info.run(output).await.map(done),
             Command::Init(init) => init.run(device, output).await.map(done),
             Command::Data(data) => data.run(output).map(done),
-            Command::Train(train) => train.run(device, output).await.map(done),
+            Command::Train(train) => train.run(device, output).await,
             Command::Verify(verify) => verify.run(device, output).await.map(verdict),
             Command::Eval(eval) => eval.run(device, output).await.map(done),
             Command::Synergy(synergy) => synergy.run(device, output).await.map(done),
