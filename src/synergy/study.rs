@@ -233,7 +233,8 @@ impl Study {
         let side = resolution(folder);
         let (width, height, steps, batch) = (side, side, self.budget.denoising, BATCH);
         let drawing = DrawOptions { width, height, steps, batch, ..folder.drawing.options()? };
-        Ok(Dreamer { model, drawing, answering: AnswerOptions { max_tokens: TOKENS, ..AnswerOptions::default() } })
+        let answering = AnswerOptions { max_tokens: TOKENS, ..AnswerOptions::default() };
+        Ok(Dreamer { model, drawing, answering, on_step: &|| Ok(()) })
     }
 
     /// How long a cell that learns everything takes, from a few steps and tasks of one. All cells of a seed share its preparation.
