@@ -30,6 +30,7 @@ const ARGUMENTS: &[Row] = &[
     ("an unknown generator", "dream x -m MODEL -o KEPT --rng dice", none, "dice"),
     ("unknown weights", "dream x -m MODEL -o KEPT --weights q5", none, "q5"),
     ("negative steps", "dream x -m MODEL -o KEPT --steps=-1", none, "--steps"),
+    ("negative steps, a word of their own", "dream x -m MODEL -o KEPT --steps -1", none, "invalid value '-1' for '--steps"),
     ("half a step", "dream x -m MODEL -o KEPT --steps 1.5", none, "--steps"),
     ("more steps than a number holds", "dream x -m MODEL -o KEPT --steps 99999999999999999999", none, "--steps"),
     ("a negative seed", "dream x -m MODEL -o KEPT --seed=-1", none, "--seed"),
@@ -50,6 +51,9 @@ const ARGUMENTS: &[Row] = &[
 
 #[rustfmt::skip]
 const NUMBERS: &[Row] = &[
+    ("negative guidance, and no steps", "dream x -m MODEL -o KEPT --cfg-scale -5 --steps 0", none, "0 sampling steps"),
+    ("negative strength", "dream x -m MODEL -o KEPT --init PHOTO --strength -0.5", none, "strength"),
+    ("weight files of nothing", "convert MODEL FOLDER/made --shard-size 0", none, "less than 1MiB"),
     ("no steps", "dream x -m MODEL -o KEPT --steps 0", none, "0 sampling steps"),
     ("steps beyond the schedule", "dream x -m MODEL -o KEPT --steps 1001", none, "1 to 1000"),
     ("an odd width", "dream x -m MODEL -o KEPT -W 33", none, "multiples of 8"),
@@ -107,6 +111,8 @@ const WORDS: &[Row] = &[
     ("a placeholder in what to keep away from", "dream x -n <image> -m MODEL -o KEPT", none, "1 images, but 0"),
     ("a question about no picture", "ask <image>? -m MODEL", none, "1 images, but 0"),
     ("a broken image block", "ask <im_start>? -m MODEL --image PHOTO", none, "<im_start>"),
+    ("a picture to keep a document away from", "compose x -n <image> -m MODEL -o FOLDER/made", none, "1 images, but 0"),
+    ("a picture to keep a conversation away from", "chat -n <image> -m MODEL", none, "1 images, but 0"),
     ("a topic about a picture", "compose <image> -m MODEL -o FOLDER/made", none, "1 images, but 0"),
     ("a prompt that is too long", "dream LONG -m MODEL -o KEPT", none, "takes at most 2038"),
     ("a question that is too long", "ask LONG -m MODEL", none, "takes at most 2047"),
@@ -122,6 +128,17 @@ const OUTPUTS: &[Row] = &[
     ("a recording in no folder", "ask what -m MODEL --record /no/folder/r", none, "/no/folder"),
     ("a document in a file", "compose x -m MODEL -o KEPT", none, "kept.png"),
     ("a document where nobody may write", "compose x -m MODEL -o /proc/made", none, "/proc/made"),
+    ("a document among other files", "compose x -m MODEL -o FOLDER", none, "is not empty"),
+    ("a document beside the one that goes on", "compose x -m MODEL -o FOLDER --continue FILE", |b| b.document_within("old/document.md"), "is not empty"),
+    ("data among other files", "data shapes --out FOLDER --count 1", none, "is not empty"),
+    ("data in a file", "data shapes --out KEPT --count 1", none, "kept.png"),
+    ("a new model as a file", "init MODEL -o KEPT", none, "kept.png"),
+    ("a new model among other files", "init MODEL -o FOLDER", none, "is not empty"),
+    ("a picture and a recording in a file", "dream x -m MODEL -o KEPT --record FOLDER/./kept.png", none, "written twice"),
+    ("a picture and vectors in a file", "dream x -m MODEL -o a.png --save-condition FOLDER/a.png", none, "written twice"),
+    ("vectors where a preview goes", "dream x -m MODEL -o a.png --save-condition FOLDER/a-step-2.png --preview 2 --steps 5", none, "preview"),
+    ("a folder where a preview goes", "dream x -m MODEL -o a.png --preview 2 --steps 5", |b| b.folder_within("a-step-4.png"), "is a folder"),
+    ("a study without a scene encoder", "synergy -m MODEL --budget smoke --out FOLDER", none, "scene_encoder.safetensors"),
     ("manual pages in a file", "man -o KEPT", none, "kept.png"),
 ];
 
@@ -129,6 +146,7 @@ const OUTPUTS: &[Row] = &[
 const PICTURES: &[Row] = &[
     ("no such picture", "ask what -m MODEL --image /no/such.png", none, "/no/such.png"),
     ("a folder as a picture", "ask what -m MODEL --image FOLDER", none, "is a folder"),
+    ("a device as a picture", "ask what -m MODEL --image /dev/zero", none, "neither a file nor a pipe"),
     ("an empty picture", "dream x -m MODEL -o KEPT --image FILE", |b| b.file("a.png", b""), "a.png"),
     ("words as a picture", "dream x -m MODEL -o KEPT --init FILE", |b| b.file("a.png", b"hello"), "not a PNG"),
     ("a picture of 60000 x 60000", "ask what -m MODEL --image FILE", |b| b.file("a.png", &png(60000, 60000)), "60000 x 60000"),
@@ -346,21 +364,31 @@ fn there_are_enough() {
 fn a_conversation_goes_on_after_wrong_commands() {
     use std::io::Write;
     let bench = Bench::new();
-    let lines = "/fly\n/image\n/image /no/such.png\n/image .\n/save\n/save kept.png\n/reset now\n/help me\n/dream\nWhat <image>?\n/quit\n";
+    let lines = [
+        &b"/fly\n/image\n/image /no/such.png\n/image .\n/save\n/save kept.png\n/save .\n\xffa\n/reset now\n"[..],
+        b"/help me\n/dream\nWhat <image>?\n/quit\n",
+    ];
     let mut command = Command::new(env!("CARGO_BIN_EXE_dreamllm"));
     command.args(["chat", "--no-dream", "--max-tokens", "1", "-q", "-m"]).arg(common::tiny());
     command.current_dir(bench.folder()).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let before = bench.files();
     let mut child = command.spawn().unwrap();
-    child.stdin.take().unwrap().write_all(lines.as_bytes()).unwrap();
+    child.stdin.take().unwrap().write_all(&lines.concat()).unwrap();
     let out = child.wait_with_output().unwrap();
     let said = String::from_utf8_lossy(&out.stderr).into_owned();
     assert!(out.status.success(), "{said}");
     let errors: Vec<&str> = said.lines().collect();
-    assert!(errors.len() == 10 && errors.iter().all(|line| line.starts_with("error: ")), "{said}");
-    for (error, piece) in
-        errors.iter().zip(["/fly", "/image needs", "/no/such.png", "folder", "/save needs", "kept.png"])
-    {
+    assert!(errors.len() == 12 && errors.iter().all(|line| line.starts_with("error: ")), "{said}");
+    for (error, piece) in errors.iter().zip([
+        "/fly",
+        "/image needs",
+        "/no/such.png",
+        "folder",
+        "/save needs",
+        "kept.png",
+        "not empty",
+        "UTF-8",
+    ]) {
         assert!(error.contains(piece), "{error} has no {piece}");
     }
     assert_eq!(bench.files(), before);

@@ -143,7 +143,7 @@ fn chats_from_a_pipe() {
     chat.current_dir(folder.path()).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = chat.spawn().unwrap();
     let lines = format!(
-        "/image {}\nWhat is this?\n/dream\n/save talk\n/image /no/such.png\n/fly\n/reset\nHello\n/quit\nnever read\n",
+        "/image {}\nWhat is this?\n/save talk\n/dream\n/save ./talk\n/image /no/such.png\n/fly\n/reset\nHello\n/quit\nnever read\n",
         path(&image)
     );
     child.stdin.take().unwrap().write_all(lines.as_bytes()).unwrap();
@@ -214,6 +214,152 @@ fn an_interrupted_document_is_kept() {
     assert!(markdown.starts_with("# Winter\n") && markdown.contains("![](picture-1.png)"), "{markdown}");
     let pictures = markdown.matches("![]").count();
     assert!(made.join(format!("picture-{pictures}.png")).exists() && made.join("document.html").exists());
+}
+
+/// A reader that goes away, and a full disk behind standard output: the document is kept, and only the disk is an error.
+#[test]
+#[cfg(target_os = "linux")]
+fn a_document_is_kept_without_standard_output() {
+    let folder = tempfile::tempdir().unwrap();
+    let tiny = tiny();
+    let compose = |out: &Path, stdout: Stdio| {
+        let arguments = ["compose", "Winter", "-m", path(&tiny), "-o", path(out), "--steps", "2", "--every", "4"];
+        let mut command = dreamllm(&arguments);
+        command.args(["--pictures", "1", "--max-tokens", "6", "-q"]).stdout(stdout).stderr(Stdio::piped());
+        command.spawn().unwrap()
+    };
+    let unread = folder.path().join("unread");
+    let mut child = compose(&unread, Stdio::piped());
+    drop(child.stdout.take());
+    let out = child.wait_with_output().unwrap();
+    assert!(out.status.success() && out.stderr.is_empty(), "{}", text(&out.stderr));
+    let document = std::fs::read_to_string(unread.join("document.md")).unwrap();
+    assert!(document.contains("![](picture-1.png)") && unread.join("picture-1.png").is_file(), "{document}");
+
+    let full = folder.path().join("full");
+    let out = compose(&full, full_disk()).wait_with_output().unwrap();
+    let said = text(&out.stderr);
+    assert_eq!(out.status.code(), Some(1), "{said}");
+    assert!(said.lines().count() == 1 && said.contains("standard output: No space left"), "{said}");
+    assert!(said.contains(path(&full)) && full.join("document.md").is_file(), "{said}");
+}
+
+/// A file on a disk that is full.
+#[cfg(target_os = "linux")]
+fn full_disk() -> Stdio {
+    std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap().into()
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_full_disk_behind_standard_output_is_an_error_and_a_reader_that_went_away_is_none() {
+    let folder = tempfile::tempdir().unwrap();
+    let tiny = tiny();
+    let lines: [&[&str]; 6] = [
+        &["--help"],
+        &["--version"],
+        &["info", path(&tiny)],
+        &["ask", "Hello", "-m", path(&tiny), "--max-tokens", "2", "-q"],
+        &["dream", "x", "-m", path(&tiny), "--steps", "1", "-q"],
+        &["data", "shapes", "--out", "data", "--count", "1", "--json", "-q"],
+    ];
+    for line in lines {
+        let mut command = dreamllm(line);
+        let out = command.current_dir(folder.path()).stdout(full_disk()).output().unwrap();
+        let said = text(&out.stderr);
+        assert_eq!(out.status.code(), Some(1), "{line:?}: {said}");
+        assert!(said.lines().count() == 1 && said.starts_with("error: standard output: "), "{line:?}: {said}");
+        let mut child = dreamllm(line).current_dir(folder.path()).stdout(Stdio::piped()).spawn().unwrap();
+        drop(child.stdout.take());
+        assert_eq!(child.wait().unwrap().code(), Some(0), "{line:?}");
+    }
+    assert!(folder.path().join("dream.png").is_file());
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn names_that_are_no_text_keep_their_bytes() {
+    use std::ffi::OsString;
+    use std::os::unix::ffi::{OsStrExt, OsStringExt};
+    let folder = tempfile::tempdir().unwrap();
+    let tiny = tiny();
+    let name = |ending: &[u8]| OsString::from_vec([b"\xff", ending].concat());
+    let lines: [(&[&str], &str, &[u8]); 5] = [
+        (&["dream", "x", "-m", path(&tiny), "--steps", "1", "--batch", "2"], "-o", b".png"),
+        (&["compose", "x", "-m", path(&tiny), "--steps", "1", "--max-tokens", "2"], "-o", b"document"),
+        (&["data", "shapes", "--count", "1"], "--out", b"data"),
+        (&["init", path(&tiny)], "-o", b"new"),
+        (&["convert", path(&tiny)], "--", b"converted"),
+    ];
+    for (line, option, ending) in lines {
+        let mut command = dreamllm(&[line, &["--json", "-q", option]].concat());
+        let out = command.arg(name(ending)).current_dir(folder.path()).output().unwrap();
+        assert!(out.status.success(), "{line:?}: {}", text(&out.stderr));
+        let report: serde_json::Value = serde_json::from_slice(&out.stdout).unwrap();
+        assert!(report.to_string().contains('\u{fffd}'), "{report}");
+    }
+    let mut found: Vec<_> = std::fs::read_dir(folder.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
+    found.sort();
+    let want = [&b"-1.png"[..], b"-2.png", b"converted", b"data", b"document", b"new"].map(name);
+    assert_eq!(found, want, "{:?}", found.iter().map(|name| name.as_bytes()).collect::<Vec<_>>());
+}
+
+/// The drawing defaults, and the scene encoder that studies need.
+#[test]
+#[cfg(unix)]
+fn a_converted_folder_has_what_lies_beside_the_weights() {
+    let folder = tempfile::tempdir().unwrap();
+    let [from, to] = ["from", "to"].map(|name| folder.path().join(name));
+    std::fs::create_dir(&from).unwrap();
+    for entry in std::fs::read_dir(tiny()).unwrap().map(Result::unwrap) {
+        std::os::unix::fs::symlink(entry.path(), from.join(entry.file_name())).unwrap();
+    }
+    let beside = [("drawing_config.json", "{\"steps\":3}"), ("scene_encoder.safetensors", "weights")];
+    beside.iter().for_each(|(name, text)| std::fs::write(from.join(name), text).unwrap());
+    let out = run(&["convert", path(&from), path(&to), "--shard-size", "1MiB", "-q"]);
+    assert!(out.status.success(), "{}", text(&out.stderr));
+    assert!(beside.iter().all(|(name, text)| std::fs::read_to_string(to.join(name)).unwrap() == *text));
+}
+
+/// A document goes on in its own folder.
+#[test]
+fn a_document_goes_on_where_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let document = folder.path().join("document.md");
+    std::fs::write(&document, "# Winter\n\nSnow.\n").unwrap();
+    let tiny = tiny();
+    let arguments = ["compose", "Winter", "-m", path(&tiny), "-o", path(folder.path()), "--continue", path(&document)];
+    let out = dreamllm(&arguments).args(["--steps", "1", "--max-tokens", "2", "-q"]).output().unwrap();
+    assert!(out.status.success(), "{}", text(&out.stderr));
+    let longer = std::fs::read_to_string(&document).unwrap();
+    assert!(longer.starts_with("# Winter\n\nSnow.\n") && longer.len() > 19, "{longer}");
+}
+
+/// Between two stages, and within a batch of pictures.
+#[test]
+#[cfg(unix)]
+fn long_commands_end_soon_after_an_interrupt() {
+    use std::io::{BufRead, BufReader};
+    let interrupt = |child: &std::process::Child| {
+        Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    };
+    let tiny = tiny();
+    let mut child = dreamllm(&["verify", path(&tiny), "-q"]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
+    assert!(lines.any(|line| line.starts_with("tokenization")));
+    interrupt(&child);
+    assert!(lines.all(|line| !line.contains("stages passed")));
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+
+    let eval = ["eval", "-m", path(&tiny), "--only", "one-object", "--count", "8", "--steps", "900"];
+    let mut child = dreamllm(&eval).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut said = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
+    assert!(said.any(|line| line.starts_with("weights: ")));
+    std::thread::sleep(std::time::Duration::from_secs(3));
+    let begun = std::time::Instant::now();
+    interrupt(&child);
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    assert!(begun.elapsed() < std::time::Duration::from_secs(60), "{:?}", begun.elapsed());
 }
 
 #[test]

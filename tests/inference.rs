@@ -477,6 +477,18 @@ fn a_conversation_remembers_and_forgets() {
     // An interrupted answer does not end the conversation.
     let stopped = block_on(talk.ask("And?", |_| Err(Error::Cancelled)));
     assert!(matches!(stopped, Err(Error::Cancelled)));
+    assert_eq!(talk.said().parts.last(), Some(&Part::Text("**User:** And?".into())));
+    // What was seen of it is in the conversation, as it is in the cache.
+    let mut seen = String::new();
+    let stopped = block_on(talk.ask("And then?", |text| match seen.is_empty() {
+        true => {
+            seen += text;
+            Ok(())
+        }
+        false => Err(Error::Cancelled),
+    }));
+    assert!(matches!(stopped, Err(Error::Cancelled)) && !seen.is_empty());
+    assert_eq!(talk.said().parts.last(), Some(&Part::Text(format!("**Assistant:** {seen}"))));
     block_on(talk.ask("Go on.", |_| Ok(()))).unwrap();
     assert!(Conversation::new(&model, AnswerOptions { beams: 2, ..options }).is_err());
 }

@@ -326,18 +326,88 @@ fn bad_configs_are_one_clear_line() {
 
     let path = folder.join("bad.toml");
     let tiny_path = format!("{:?}", tiny());
+    let looks = |what: &str| format!("{good}\n[samples]\nevery = 1\n{what}\n");
+    let out_of = |out: &str| good.replace(&format!("{:?}", folder.join("run")), &format!("{out:?}"));
     for (text_of, want) in [
         (good.replace(&tiny_path, "\"/no/such/model\""), "/no/such/model: there is no such folder"),
         (good.replace("documents.json", "none.json"), "none.json"),
         (good.replace("max_length = 256", "max_length = 5"), "training samples can have"),
         (good.replace("max_length = 256", "interleavd = true"), "unknown field `interleavd`"),
+        (looks("asks = [{ image = \"/no/such.png\" }]"), "samples.asks: /no/such.png"),
+        (looks("asks = [{ question = \"<image>?\" }]"), "samples.asks: the prompt has places for 1 images"),
+        (looks("dreams = [\"<image>\"]"), "samples.dreams: the prompt has places for 1 images"),
+        (looks("steps = 2000"), "samples.steps: "),
+        (looks("max_tokens = 0"), "samples.max_tokens: "),
+        (out_of(""), "out is empty"),
+        (good.replace(&tiny_path, "\"\""), "model is empty"),
     ] {
         std::fs::write(&path, text_of).unwrap();
         let out = train(&path, &["-q"]);
         let error = text(&out.stderr);
         assert!(!out.status.success() && error.contains(want) && error.lines().count() == 1, "{want}: {error}");
-        assert!(!folder.join("run/log.jsonl").exists());
+        assert!(!folder.join("run").exists(), "{want}");
     }
     let missing = text(&train(&folder.join("none.toml"), &["-q"]).stderr);
     assert!(missing.contains("none.toml") && missing.lines().count() == 1, "{missing}");
+}
+
+/// A folder that is no run's is refused as it is, with a good config and with a bad one.
+#[test]
+fn a_run_removes_nothing_that_it_has_not_made() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    data(folder);
+    let good = config(folder, "steps = 1\nbatch = 1\n", &format!("{ALL}[optimiser]\nrate = 1e-3"));
+    let bad = folder.join("bad.toml");
+    std::fs::write(&bad, std::fs::read_to_string(&good).unwrap().replace("documents.json", "none.json")).unwrap();
+    let files = [".notes.part", "shared/holiday.jpg", ".backup.old", "final/model.safetensors"];
+    for file in files.map(|file| folder.join("run").join(file)) {
+        std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+        std::fs::write(file, "mine").unwrap();
+    }
+    for (config, more) in [(&good, None), (&good, Some("--resume")), (&bad, None), (&bad, Some("--resume"))] {
+        let out = train(config, &[&["-q"], more.as_slice()].concat());
+        let error = text(&out.stderr);
+        assert!(!out.status.success() && error.contains("holds no run") && error.lines().count() == 1, "{error}");
+        assert!(files.iter().all(|file| folder.join("run").join(file).is_file()), "{more:?}");
+        assert_eq!(std::fs::read_dir(folder.join("run")).unwrap().count(), files.len());
+    }
+}
+
+/// What cannot be shown after all costs no step.
+#[test]
+fn a_look_that_fails_comes_after_a_checkpoint() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    data(folder);
+    let shown = folder.join("shown.png");
+    write_png(&shown, &picture(1), &[]).unwrap();
+    let asks = format!("[samples]\nevery = 2\nasks = [{{ image = {shown:?} }}]\n");
+    let rest = format!("[trained]\nvisual_projector = true\n[optimiser]\nrate = 1e-3\n{asks}");
+    let config = TrainConfig::open(&config(folder, "steps = 4\nbatch = 1\n", &rest)).unwrap();
+    let mut run = begin(gpu(), &config, false, WeightFormat::F32, &Arc::new(Ranks::alone()), &|_, _| ()).unwrap();
+    std::fs::remove_file(&shown).unwrap();
+    assert!(block_on(run.train(|_| true)).unwrap_err().to_string().contains("shown.png"));
+    assert!(folder.join("run/step-00000002/state.json").is_file());
+}
+
+/// Ctrl-C: what was learned is kept, and the exit code says that it is not all.
+#[test]
+#[cfg(unix)]
+fn an_interrupted_run_is_saved_and_says_that_it_is_not_done() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    data(folder);
+    let rest = "[trained]\nvisual_projector = true\n[optimiser]\nrate = 1e-3\n[save]\nevery = 100000\n";
+    let config = config(folder, "steps = 100000\nbatch = 1\n", rest);
+    let mut command = dreamllm(&["train", "--config", config.to_str().unwrap(), "-q"]);
+    let mut process = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    wait(folder, &mut process, 1);
+    Command::new("kill").args(["-INT", &process.id().to_string()]).status().unwrap();
+    let out = process.wait_with_output().unwrap();
+    let said = text(&out.stderr);
+    assert_eq!(out.status.code(), Some(130), "{said}");
+    assert!(out.stdout.is_empty() && said.contains("which is saved; --resume continues"), "{said}");
+    let step = log(folder).len();
+    assert!(folder.join(format!("run/step-{step:08}/state.json")).is_file() && !folder.join("run/final").exists());
 }

@@ -1,6 +1,6 @@
 //! `dreamllm ask`: a question, perhaps about pictures, to words.
 
-use super::{Output, check_interrupt, device};
+use super::{Output, check_interrupt, device, said};
 use crate::image::load;
 use crate::models::answer::{Answer, AnswerOptions, Ending, answer};
 use crate::models::dreamllm::LoadOptions;
@@ -8,7 +8,6 @@ use crate::models::preflight;
 use crate::ops::sample::Sampling;
 use crate::{Error, Result};
 use clap::Args;
-use std::io::Write;
 use std::path::PathBuf;
 
 /// Tokens of an answer, unless the arguments say otherwise.
@@ -95,7 +94,10 @@ impl AskArguments {
         // JSON is printed at the end.
         let on_text = |text: &str| {
             check_interrupt()?;
-            if output.json { Ok(()) } else { print(text) }
+            if !output.json {
+                said::print(text)?;
+            }
+            if said::is_unheard() { Err(Error::Cancelled) } else { Ok(()) }
         };
         let answer = answer(&model, &self.question, &images, &options, on_text).await?;
         if output.json {
@@ -115,14 +117,4 @@ fn report(answer: &Answer) -> serde_json::Value {
     };
     let (text, tokens) = (&answer.text, answer.ids.len());
     serde_json::json!({ "answer": text, "tokens": tokens, "ending": ending, "score": answer.score })
-}
-
-/// Words on standard output, as they come.
-pub(super) fn print(text: &str) -> Result<()> {
-    if text.is_empty() {
-        return Ok(());
-    }
-    let mut out = std::io::stdout();
-    let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
-    written.map_err(|e| Error::Input(format!("standard output: {e}")))
 }

@@ -3,7 +3,7 @@
 use super::ask::WordArguments;
 use super::drawing::DrawArguments;
 use super::line_editor::LineEditor;
-use super::{Output, ask, check_interrupt, device, progress, take_interrupt};
+use super::{Output, check_interrupt, device, progress, said, take_interrupt};
 use crate::diffusion::pipeline::DrawOptions;
 use crate::image::{load, replace_file, write_png};
 use crate::interleaved::Conversation;
@@ -48,6 +48,12 @@ pub(super) struct ChatArguments {
     draw: DrawArguments,
 }
 
+/// A conversation and the folders it was saved to.
+struct Talk<'m> {
+    conversation: Conversation<'m>,
+    saved: Vec<PathBuf>,
+}
+
 /// What a line asks for.
 enum Line<'a> {
     Say(&'a str),
@@ -87,21 +93,22 @@ impl ChatArguments {
     pub async fn run(&self, device: &device::DeviceArguments, output: &Output) -> Result<()> {
         let options = self.words.options(TOKENS)?;
         let folder = self.model.open()?;
-        let side = preflight::resolution(&folder);
+        let side = preflight::picture_side(&folder);
         let draw = self.draw.options(&folder.drawing, [side, side], options.seed, 1)?;
         preflight::check_drawing(&folder, &draw)?;
+        preflight::check_prompt(&folder, &self.draw.negative_prompt, 0, 0)?;
         let gpu = device.open(output).await?;
         let parts =
             LoadOptions { format: device.format(), vision: true, diffusion: !self.no_dream, ..Default::default() };
         let model = self.model.load(&folder, &gpu, parts, output).await?;
-        let mut conversation = Conversation::new(&model, options)?;
+        let mut talk = Talk { conversation: Conversation::new(&model, options)?, saved: Vec::new() };
         output.say("/help lists the commands");
         let mut lines = LineEditor::new()?;
         while let Some(line) = lines.next()? {
             // What goes wrong in a turn is told, and the conversation goes on.
             let turn = match Line::of(&line) {
                 Ok(Line::Quit) => break,
-                Ok(line) => self.turn(&mut conversation, line, &draw, output).await,
+                Ok(line) => self.turn(&mut talk, line, &draw, output).await,
                 Err(e) => Err(e),
             };
             match turn {
@@ -113,25 +120,21 @@ impl ChatArguments {
         device.close(&gpu).await
     }
 
-    async fn turn(
-        &self,
-        conversation: &mut Conversation<'_>,
-        line: Line<'_>,
-        draw: &DrawOptions,
-        output: &Output,
-    ) -> Result<()> {
+    async fn turn(&self, talk: &mut Talk<'_>, line: Line<'_>, draw: &DrawOptions, output: &Output) -> Result<()> {
+        let conversation = &mut talk.conversation;
         match line {
             Line::Say(question) => {
-                let on_text = |text: &str| check_interrupt().and_then(|()| ask::print(text));
+                let on_text = |text: &str| check_interrupt().and_then(|()| said::print(text));
                 let answered = conversation.ask(question, on_text).await;
                 say!();
                 answered.map(|_| ())
             }
             Line::Image(file) => load(file).map(|picture| conversation.show(picture)),
             Line::Dream(words) => self.dream(conversation, words, draw, output).await,
-            Line::Save(folder) => save(conversation, Path::new(folder)),
+            Line::Save(folder) => talk.save(Path::new(folder)),
             Line::Reset => {
                 conversation.reset();
+                talk.saved.clear();
                 Ok(())
             }
             Line::Help => {
@@ -165,14 +168,20 @@ impl ChatArguments {
     }
 }
 
-fn save(conversation: &Conversation, folder: &Path) -> Result<()> {
-    device::make_folder(folder)?;
-    let name = |number: usize| format!("picture-{number}.png");
-    for (i, picture) in conversation.said().pictures().enumerate() {
-        write_png(folder.join(name(i + 1)), picture, &[])?;
+impl Talk<'_> {
+    /// Writes the conversation to an empty folder, or once more, longer by now, to one that it was written to before.
+    fn save(&mut self, folder: &Path) -> Result<()> {
+        if !self.saved.contains(&device::place(folder)) {
+            device::new_folder(folder)?;
+            self.saved.push(device::place(folder));
+        }
+        let (said, name) = (self.conversation.said(), |number: usize| format!("picture-{number}.png"));
+        for (i, picture) in said.pictures().enumerate() {
+            write_png(folder.join(name(i + 1)), picture, &[])?;
+        }
+        let file = folder.join("conversation.md");
+        replace_file(&file, said.to_markdown("", name).as_bytes())?;
+        say!("{}", file.display());
+        Ok(())
     }
-    let file = folder.join("conversation.md");
-    replace_file(&file, conversation.said().to_markdown("", name).as_bytes())?;
-    say!("{}", file.display());
-    Ok(())
 }

@@ -2,7 +2,7 @@
 
 use super::ask::WordArguments;
 use super::drawing::DrawArguments;
-use super::{Output, ask, check_interrupt, device, progress};
+use super::{Output, check_interrupt, device, progress, said};
 use crate::diffusion::parameters::{Provenance, parameters};
 use crate::image::{load, replace_file, write_png};
 use crate::interleaved::{ComposeOptions, Composed, Document, Event, compose};
@@ -30,7 +30,8 @@ pub(super) struct ComposeArguments {
     topic: String,
     #[command(flatten)]
     model: device::ModelArguments,
-    /// The folder to write document.md, document.html and the pictures to; made if there is none.
+    /// The folder to write document.md, document.html and the pictures to; made if there is none. It must be empty, or that of the
+    /// document given to --continue.
     #[arg(short, long, value_name = "FOLDER")]
     output: PathBuf,
     /// Go on with this Markdown document, pictures (![](file)) included.
@@ -56,11 +57,12 @@ impl ComposeArguments {
         }
         let given = self.given.as_deref().map(read).transpose()?.unwrap_or_default();
         let folder = self.model.open()?;
-        let side = preflight::resolution(&folder);
+        let side = preflight::picture_side(&folder);
         let draw = self.draw.options(&folder.drawing, [side, side], words.seed, 1)?;
         preflight::check_drawing(&folder, &draw)?;
         preflight::check_prompt(&folder, &words.chat().ask(0, &self.topic).prompt(), 0, 1)?;
-        device::make_folder(&self.output)?;
+        preflight::check_prompt(&folder, &self.draw.negative_prompt, 0, 0)?;
+        self.make_folder()?;
         device::check_output(&self.output.join("document.md"))?;
         let gpu = device.open(output).await?;
         let parts = LoadOptions { format: device.format(), vision: true, diffusion: true, ..Default::default() };
@@ -73,17 +75,25 @@ impl ComposeArguments {
             every: self.every,
         };
         let bar = progress::steps(output, options.draw.steps);
+        // Standard output that fails ends the document as Ctrl-C does: what was written and drawn is kept.
+        let mut wrong = None;
+        let mut heard = |said: Result<()>| {
+            said.map_err(|error| {
+                wrong = Some(error);
+                Error::Cancelled
+            })
+        };
         let on_event = |event: Event<'_>| {
             check_interrupt()?;
             match event {
-                Event::Text(text) if !output.json => ask::print(text),
+                Event::Text(text) if !output.json => heard(said::print(text)),
                 Event::Step(done, count) => {
                     progress::step(&bar, done, count);
                     Ok(())
                 }
                 Event::Picture(picture) if !output.json => {
-                    ask::print(&format!("\n[picture, {} x {}]\n", picture.width, picture.height))?;
-                    output.show(picture)
+                    let line = format!("\n[picture, {} x {}]\n", picture.width, picture.height);
+                    heard(said::print(&line).and_then(|()| output.show(picture)))
                 }
                 _ => Ok(()),
             }
@@ -91,7 +101,7 @@ impl ComposeArguments {
         let Composed { document, complete } = compose(&model, &self.topic, &given.parts, &options, on_event).await?;
         bar.finish_and_clear();
         if !complete && document.parts.len() == given.parts.len() {
-            return Err(Error::Cancelled); // there is nothing new to keep
+            return Err(wrong.unwrap_or(Error::Cancelled)); // there is nothing new to keep
         }
         let (name, adapter) = (self.model.name(), gpu.report().name.clone());
         let from = Provenance {
@@ -104,8 +114,13 @@ impl ComposeArguments {
         let old = given.pictures().count();
         let text = |i: usize| (i >= old).then(|| parameters(&options.draw, None, from, i - old));
         let files = self.write(&document, text)?;
+        if let Some(error) = wrong {
+            let kept = self.output.display();
+            return Err(Error::Input(format!("{error}; the document up to here was written to {kept}")));
+        }
         if output.json {
             let pictures = document.pictures().count();
+            let files: Vec<String> = files.iter().map(|file| file.display().to_string()).collect();
             say!("{}", serde_json::json!({ "files": files, "pictures": pictures, "complete": complete }));
         } else {
             say!("\n{}", self.output.join("document.html").display());
@@ -115,6 +130,14 @@ impl ComposeArguments {
         }
         note!("interrupted; the document up to here was written to {}", self.output.display());
         Ok(ExitCode::from(130))
+    }
+
+    /// Makes the folder. One that has something in it is refused, unless it is that of the document that goes on.
+    fn make_folder(&self) -> Result<()> {
+        let own = self.given.as_deref().and_then(|file| file.canonicalize().ok());
+        let out = self.output.canonicalize().ok();
+        let goes_on = own.as_deref().and_then(Path::parent).is_some_and(|folder| out.as_deref() == Some(folder));
+        if goes_on { Ok(()) } else { device::new_folder(&self.output) }
     }
 
     /// Writes the document; `text` tells the settings of the pictures that were drawn.

@@ -1,10 +1,10 @@
 //! `dreamllm convert`: a checkpoint to one folder, in any weight format, and back to the official files.
 
 use super::{Output, check_interrupt, device, progress};
-use crate::Result;
 use crate::convert::{ConvertOptions, convert, elements};
-use crate::tensor::format_bytes;
+use crate::tensor::{format_bytes, parse_bytes};
 use crate::weights::CheckpointFolder;
+use crate::{Error, Result};
 use clap::Args;
 use std::path::PathBuf;
 
@@ -23,11 +23,19 @@ pub(super) struct ConvertArguments {
     /// Write the files that the official code loads instead: the decoder as safetensors, the plugins as torch files.
     #[arg(long)]
     official: bool,
-    /// Start a new weight file before one grows over this size.
-    #[arg(long, default_value = "4000000000", value_name = "BYTES", value_parser = crate::tensor::parse_bytes)]
+    /// Start a new weight file before one grows over this size, of at least 1MiB.
+    #[arg(long, default_value = "4000000000", value_name = "BYTES", value_parser = shard_size)]
     shard_size: u64,
     #[command(flatten)]
     source: device::SourceArguments,
+}
+
+/// Smaller files would be one for nearly every tensor.
+fn shard_size(text: &str) -> Result<u64> {
+    match parse_bytes(text)? {
+        bytes if bytes >= 1 << 20 => Ok(bytes),
+        _ => Err(Error::Input(format!("\"{text}\" is less than 1MiB, the smallest file of weights"))),
+    }
 }
 
 impl ConvertArguments {

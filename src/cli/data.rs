@@ -27,7 +27,7 @@ enum What {
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
 struct ShapesArguments {
-    /// Folder to write to; it gets a folder for each theme.
+    /// Folder to write to; it gets a folder for each theme. It must be empty, or hold the same export, which is then written again.
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
     /// Records of each theme.
@@ -69,7 +69,10 @@ impl DataArguments {
         })?;
         if output.json {
             let names: Vec<&str> = export.themes.iter().map(|theme| theme.name()).collect();
-            say!("{}", serde_json::json!({ "folder": shapes.out, "themes": names, "records_of_each": export.count }));
+            say!(
+                "{}",
+                serde_json::json!({ "folder": shapes.out.display().to_string(), "themes": names, "records_of_each": export.count })
+            );
         }
         Ok(())
     }

@@ -63,6 +63,11 @@ impl DeviceArguments {
         }
     }
 
+    /// The file of the recording, if one was asked for.
+    pub fn recording(&self) -> Option<&Path> {
+        self.record.as_deref()
+    }
+
     /// Opens the device; the environment fills what the arguments leave open.
     pub async fn open(&self, output: &Output) -> Result<Gpu> {
         self.record.iter().try_for_each(|file| check_output(file))?;
@@ -246,6 +251,32 @@ pub(super) fn make_folder(path: &Path) -> Result<()> {
         return Err(Error::file(path, "is a file; a folder is needed"));
     }
     std::fs::create_dir_all(path).map_err(|e| Error::file(path, e))
+}
+
+/// Makes a folder for a result that consists of several files, unless there is an empty one.
+pub(super) fn new_folder(path: &Path) -> Result<()> {
+    make_folder(path)?;
+    let mut files = std::fs::read_dir(path).map_err(|e| Error::file(path, e))?;
+    match files.next() {
+        None => Ok(()),
+        Some(_) => Err(Error::file(path, "is not empty; a folder of its own is needed")),
+    }
+}
+
+/// Where a result will be, whatever the path is that leads there.
+pub(super) fn place(path: &Path) -> PathBuf {
+    let whole = |path: &Path| path.canonicalize();
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let beside = || Some(whole(parent).ok()?.join(path.file_name()?));
+    whole(path).ok().or_else(beside).unwrap_or_else(|| path.to_path_buf())
+}
+
+/// An error if two results would be written to the same file, of which one would be lost. A device takes any number.
+pub(super) fn check_distinct<'a>(files: impl IntoIterator<Item = &'a Path>) -> Result<()> {
+    let mut places = std::collections::HashSet::new();
+    let is_device = |file: &Path| std::fs::metadata(file).is_ok_and(|found| !found.is_file() && !found.is_dir());
+    let twice = files.into_iter().find(|file| !is_device(file) && !places.insert(place(file)));
+    twice.map_or(Ok(()), |file| Err(Error::file(file, "would be written twice; every result needs a file of its own")))
 }
 
 /// An error if a result could not be written to `path` in the end.

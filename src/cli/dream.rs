@@ -14,6 +14,7 @@ use crate::text::place_images;
 use crate::weights::CheckpointFolder;
 use crate::{Error, Result};
 use clap::Args;
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
@@ -78,11 +79,12 @@ struct Ready {
 
 impl DreamArguments {
     pub async fn run(&self, device: &device::DeviceArguments, output: &Output) -> Result<()> {
-        self.check()?;
+        self.check(device)?;
         let images = self.image.iter().map(load).collect::<Result<Vec<_>>>()?;
         let source = self.source()?;
         let folder = self.model.open()?;
         let options = self.options(&folder, source.as_ref())?;
+        self.check_previews(device, options.steps)?;
         self.check_prompts(&folder, images.len())?;
         let gpu = device.open(output).await?;
         let ready = match &self.load_condition {
@@ -111,7 +113,7 @@ impl DreamArguments {
         device.close(&gpu).await
     }
 
-    fn check(&self) -> Result<()> {
+    fn check(&self, device: &device::DeviceArguments) -> Result<()> {
         self.draw.check()?;
         if self.preview == Some(0) {
             return Err(Error::Input("--preview must be at least 1".into()));
@@ -119,16 +121,41 @@ impl DreamArguments {
         if !(1..=MOST_PICTURES).contains(&self.batch) {
             return Err(Error::Input(format!("--batch must be 1 to {MOST_PICTURES}, not {}", self.batch)));
         }
-        (0..self.batch).try_for_each(|i| device::check_output(&self.file(i)))?;
-        self.save_condition.iter().try_for_each(|file| device::check_output(file))
+        let files = self.files(device);
+        files.iter().try_for_each(|file| device::check_output(file))?;
+        device::check_distinct(files.iter().map(PathBuf::as_path))
+    }
+
+    /// Everything that is written in the end.
+    fn files(&self, device: &device::DeviceArguments) -> Vec<PathBuf> {
+        let pictures = (0..self.batch).map(|i| self.file(i));
+        pictures.chain(self.save_condition.clone()).chain(device.recording().map(Path::to_path_buf)).collect()
+    }
+
+    /// An error if a preview has a folder's name, or that of something else that is written.
+    fn check_previews(&self, device: &device::DeviceArguments, steps: usize) -> Result<()> {
+        let Some(every) = self.preview else { return Ok(()) };
+        let others: HashSet<PathBuf> = self.files(device).iter().map(|file| device::place(file)).collect();
+        for picture in (0..self.batch).map(|i| self.file(i)) {
+            let place = device::place(&picture);
+            for step in (every..steps).step_by(every) {
+                let file = preview_file(&picture, step);
+                if others.contains(&place.with_file_name(file.file_name().unwrap_or_default())) {
+                    return Err(Error::file(file, "is a preview's file; every result needs a file of its own"));
+                }
+                if file.is_dir() {
+                    return Err(Error::file(file, "is a folder; a preview will be written there"));
+                }
+            }
+        }
+        Ok(())
     }
 
     /// The prompt and the one to keep away from, before the language model is loaded.
     fn check_prompts(&self, folder: &CheckpointFolder, images: usize) -> Result<()> {
         let Some(prompt) = &self.prompt else { return Ok(()) };
-        let behind = preflight::dream_tokens(folder);
-        preflight::check_prompt(folder, &place_images(prompt, images), images, behind)?;
-        preflight::check_prompt(folder, &self.draw.negative_prompt, 0, behind)
+        preflight::check_prompt(folder, &place_images(prompt, images), images, 0)?;
+        preflight::check_prompt(folder, &self.draw.negative_prompt, 0, 0)
     }
 
     fn source(&self) -> Result<Option<Source>> {
@@ -178,7 +205,7 @@ impl DreamArguments {
     }
 
     fn options(&self, folder: &CheckpointFolder, source: Option<&Source>) -> Result<DrawOptions> {
-        let side = preflight::resolution(folder);
+        let side = preflight::picture_side(folder);
         let cell = folder.vae_config.downscale().max(8);
         let size = source.map_or([side, side], |source| source.size(side, cell));
         let options = self.draw.options(&folder.drawing, size, self.seed, self.batch)?;
@@ -212,7 +239,7 @@ impl DreamArguments {
     async fn preview(&self, ready: &Ready, options: &DrawOptions, step: &Step<'_>) -> Result<()> {
         let pictures = decode_pictures(&ready.diffusion, &step.clean()?, options.tiling).await?;
         for (i, picture) in pictures.iter().enumerate() {
-            write_png(numbered(&self.file(i), &format!("step-{}", step.done)), picture, &[])?;
+            write_png(preview_file(&self.file(i), step.done), picture, &[])?;
         }
         Ok(())
     }
@@ -229,8 +256,9 @@ impl DreamArguments {
         let seconds = start.elapsed().as_secs_f64();
         let files = || (0..drawn.len()).map(|i| (self.file(i), options.seed_of(i)));
         if output.json {
-            let pictures: Vec<_> =
-                files().map(|(file, seed)| serde_json::json!({ "output": file, "seed": seed })).collect();
+            let pictures: Vec<_> = files()
+                .map(|(file, seed)| serde_json::json!({ "output": file.display().to_string(), "seed": seed }))
+                .collect();
             let report = serde_json::json!({
                 "width": options.width, "height": options.height, "steps": options.steps,
                 "sampler": options.sampler_name(), "seconds": seconds, "pictures": pictures,
@@ -248,9 +276,18 @@ impl DreamArguments {
     }
 }
 
-/// `a.png` with a mark: `a-mark.png`.
+/// What a picture would be after a step.
+fn preview_file(picture: &Path, step: usize) -> PathBuf {
+    numbered(picture, &format!("step-{step}"))
+}
+
+/// `a.png` with a mark: `a-mark.png`. A name that is no UTF-8 keeps its bytes.
 fn numbered(path: &Path, mark: &str) -> PathBuf {
-    let stem = path.file_stem().unwrap_or_default().to_string_lossy();
-    let ending = path.extension().map(|ending| format!(".{}", ending.to_string_lossy())).unwrap_or_default();
-    path.with_file_name(format!("{stem}-{mark}{ending}"))
+    let mut name = path.file_stem().unwrap_or_default().to_os_string();
+    name.push(format!("-{mark}"));
+    if let Some(ending) = path.extension() {
+        name.push(".");
+        name.push(ending);
+    }
+    path.with_file_name(name)
 }

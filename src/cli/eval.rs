@@ -80,7 +80,7 @@ impl EvalArguments {
         let parts = LoadOptions { format: device.format(), vision: true, diffusion: true, ..Default::default() };
         let model = self.model.load(&folder, &gpu, parts, output).await?;
         let answering = AnswerOptions { max_tokens: TOKENS, ..AnswerOptions::default() };
-        let mut pupil = Recorded::new(Dreamer { model: &model, drawing, answering });
+        let mut pupil = Recorded::new(Dreamer { model: &model, drawing, answering, on_step: &check_interrupt });
         let bar = progress::tasks(output);
         let report = benchmark
             .run(&mut pupil, |done, total| {

@@ -29,7 +29,10 @@ impl InitArguments {
         let gpu = device.open(output).await?;
         let weights = crate::train::init(&gpu, &self.configs, &self.out, self.seed).await?;
         if output.json {
-            say!("{}", serde_json::json!({ "out": self.out, "seed": self.seed, "weights": weights }));
+            say!(
+                "{}",
+                serde_json::json!({ "out": self.out.display().to_string(), "seed": self.seed, "weights": weights })
+            );
         } else {
             say!("{}", self.out.display());
             output.say(&format!("{weights} weights"));

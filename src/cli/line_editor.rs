@@ -34,6 +34,10 @@ impl LineEditor {
                 }
                 Err(ReadlineError::Interrupted) => continue,
                 Err(ReadlineError::Eof) => return Ok(None),
+                // The line is read; the next one may be better.
+                Err(ReadlineError::Io(e)) if e.kind() == std::io::ErrorKind::InvalidData => {
+                    note!("error: a line that is not UTF-8 was left out");
+                }
                 Err(e) => return Err(Error::Input(format!("the terminal: {e}"))),
             }
         }

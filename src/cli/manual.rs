@@ -37,7 +37,7 @@ impl CompletionArguments {
     pub fn run(&self, mut command: Command) -> Result<()> {
         let mut script = Vec::new();
         clap_complete::generate(self.shell, &mut command, "dreamllm", &mut script);
-        super::ask::print(&String::from_utf8_lossy(&script))
+        super::said::print(&String::from_utf8_lossy(&script))
     }
 }
 

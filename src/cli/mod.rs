@@ -1,11 +1,9 @@
 //! The command line: parses, calls the library, prints.
 
-/// A line on standard output. A reader that went away, as in `dreamllm … | head`, is no error.
+/// A line on standard output; see [`said`] for what goes wrong with it.
 macro_rules! say {
-    ($($part:tt)*) => {{
-        use std::io::Write;
-        let _ = writeln!(std::io::stdout(), $($part)*);
-    }};
+    () => { $crate::cli::said::line(format_args!("")) };
+    ($($part:tt)*) => { $crate::cli::said::line(format_args!($($part)*)) };
 }
 
 /// A line on standard error.
@@ -32,6 +30,7 @@ mod init;
 mod line_editor;
 mod manual;
 mod progress;
+mod said;
 mod show;
 mod synergy;
 mod train;
@@ -39,7 +38,7 @@ mod verify;
 
 use crate::image::{RgbImage, Terminal};
 use crate::{Error, Result};
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -128,7 +127,8 @@ impl Output {
 /// Parses the arguments and runs the command. 0: done; 1: an error, or a verification or examination that failed; 2: wrong arguments;
 /// 130: interrupted.
 pub fn run() -> ExitCode {
-    let arguments = match Arguments::try_parse() {
+    let parsed = command().try_get_matches().and_then(|mut matches| Arguments::from_arg_matches_mut(&mut matches));
+    let arguments = match parsed {
         Ok(arguments) => arguments,
         Err(error) => return refuse(&error),
     };
@@ -140,16 +140,35 @@ pub fn run() -> ExitCode {
         pollster::block_on(arguments.command.run(&arguments.device, &output))
     });
     match outcome {
-        Ok(code) => code,
+        Ok(code) => match said::wrong() {
+            Some(error) => fail(error),
+            None => code,
+        },
+        // Nobody reads what was to be said.
+        Err(Error::Cancelled) if said::is_unheard() && check_interrupt().is_ok() => ExitCode::SUCCESS,
         Err(Error::Cancelled) => {
             note!("interrupted; the result was not written");
             ExitCode::from(130)
         }
-        Err(error) => {
-            note!("error: {}", error.to_string().replace('\n', " "));
-            ExitCode::FAILURE
-        }
+        Err(error) => fail(&error),
     }
+}
+
+/// An error is one line.
+fn fail(error: &Error) -> ExitCode {
+    note!("error: {}", error.to_string().replace('\n', " "));
+    ExitCode::FAILURE
+}
+
+/// All commands. A number may be negative in every option, so that the option says what is wrong with it.
+fn command() -> clap::Command {
+    fn with_negative_numbers(command: clap::Command) -> clap::Command {
+        let is_option = |a: &clap::Arg| a.get_long().is_some() && a.get_action().takes_values();
+        command
+            .mut_args(|a| if is_option(&a) { a.allow_negative_numbers(true) } else { a })
+            .mut_subcommands(with_negative_numbers)
+    }
+    with_negative_numbers(Arguments::command())
 }
 
 impl Command {
@@ -165,7 +184,7 @@ impl Command {
             Command::Info(info) => info.run(output).await.map(done),
             Command::Init(init) => init.run(device, output).await.map(done),
             Command::Data(data) => data.run(output).map(done),
-            Command::Train(train) => train.run(device, output).await.map(done),
+            Command::Train(train) => train.run(device, output).await,
             Command::Verify(verify) => verify.run(device, output).await.map(verdict),
             Command::Eval(eval) => eval.run(device, output).await.map(done),
             Command::Synergy(synergy) => synergy.run(device, output).await.map(done),
@@ -181,8 +200,10 @@ impl Command {
 fn refuse(error: &clap::Error) -> ExitCode {
     let said = error.to_string();
     if !said.starts_with("error:") {
-        let _ = error.print(); // a reader that went away is no error
-        return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+        return match said::heard(error.print()) {
+            Ok(()) => ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2)),
+            Err(error) => fail(&error),
+        };
     }
     let reason = said.split("\nUsage:").next().unwrap_or_default().split("\nFor more information").next();
     let words: Vec<&str> = reason.unwrap_or_default().split_whitespace().collect();

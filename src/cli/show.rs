@@ -54,7 +54,7 @@ fn choose(variable: impl Fn(&str) -> Option<String>) -> Result<Option<Terminal>>
 pub(super) fn print(image: &RgbImage, terminal: Option<Terminal>) -> Result<()> {
     let Some(terminal) = terminal else { return Ok(()) };
     let columns = terminal_size::terminal_size().map_or(80, |(width, _)| usize::from(width.0));
-    super::ask::print(&to_terminal(image, terminal, columns)?)
+    super::said::print(&to_terminal(image, terminal, columns)?)
 }
 
 #[cfg(test)]

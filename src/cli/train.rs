@@ -8,6 +8,7 @@ use crate::train::pretraining::{self, PretrainConfig};
 use crate::train::run::{Run, Task};
 use clap::Args;
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -16,7 +17,8 @@ Examples:
   dreamllm train --config configs/stage1.toml
   dreamllm train --config configs/stage1.toml --resume
 
-Everything is in the file: the model, the data, which parts learn, the losses, the optimiser. Ctrl-C saves and stops.";
+Everything is in the file: the model, the data, which parts learn, the losses, the optimiser. Ctrl-C saves and stops; the exit code
+is then 130.";
 
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
@@ -33,7 +35,7 @@ pub(super) struct TrainArguments {
 }
 
 impl TrainArguments {
-    pub async fn run(&self, device: &device::DeviceArguments, output: &Output) -> Result<()> {
+    pub async fn run(&self, device: &device::DeviceArguments, output: &Output) -> Result<ExitCode> {
         if PretrainConfig::is_in(&self.config) {
             return self.pretrain(device, output).await;
         }
@@ -56,7 +58,7 @@ impl TrainArguments {
             output.say(&run.task.skipped().to_string());
         }
         // The first rank says where the model is.
-        if !done || ranks.rank() == 0 {
+        if ranks.rank() == 0 {
             report(&run, &config.out, config.steps, done, output);
         }
         device.close(&gpu).await?;
@@ -64,17 +66,22 @@ impl TrainArguments {
         if let Some(ranks) = Arc::into_inner(ranks) {
             ranks.leave();
         }
-        Ok(())
+        Ok(ended(done))
     }
 
-    async fn pretrain(&self, device: &device::DeviceArguments, output: &Output) -> Result<()> {
+    async fn pretrain(&self, device: &device::DeviceArguments, output: &Output) -> Result<ExitCode> {
         let config = PretrainConfig::open(&self.config)?;
         let gpu = device.open(output).await?;
         let mut run = pretraining::begin(&gpu, &config, self.resume)?;
         let done = go_on(&mut run, &config.out, config.steps, output).await?;
         report(&run, &config.out, config.steps, done, output);
-        device.close(&gpu).await
+        device.close(&gpu).await.map(|()| ended(done))
     }
+}
+
+/// Of a run that came to its end, or that was interrupted.
+fn ended(done: bool) -> ExitCode {
+    if done { ExitCode::SUCCESS } else { ExitCode::from(130) }
 }
 
 /// Steps until the end or until Ctrl-C. Whether the end was reached.
@@ -93,10 +100,11 @@ async fn go_on<T: Task>(run: &mut Run<T>, out: &Path, steps: u64, output: &Outpu
 fn report<T: Task>(run: &Run<T>, out: &Path, steps: u64, done: bool, output: &Output) {
     let step = run.step();
     if output.json {
-        say!("{}", serde_json::json!({ "out": out, "step": step, "steps": steps, "done": done }));
+        say!("{}", serde_json::json!({ "out": out.display().to_string(), "step": step, "steps": steps, "done": done }));
     } else if done {
         say!("{}", out.join("final").display());
-    } else {
-        output.say(&format!("stopped after step {step}, which is saved; --resume continues"));
+    }
+    if !done {
+        note!("interrupted after step {step}, which is saved; --resume continues");
     }
 }

@@ -3,63 +3,22 @@
 use super::target::Target;
 use crate::models::config::DrawingConfig;
 use crate::models::survey::Part;
+use crate::train::pretraining::SCENE_ENCODER_FILE;
 use crate::weights::{BLOCKS_KEY, Blocks, CheckpointFolder, SafetensorsWriter, StoredDType, TensorHeader, TorchWriter};
 use crate::{Error, Result};
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-/// A folder beside the wanted one, which takes its name in the end. Dropped before that, it is removed.
-pub(super) struct Staging {
-    part: PathBuf,
-    out: PathBuf,
-}
-
-impl Staging {
-    pub fn new(out: &Path) -> Result<Staging> {
-        let is_free = match fs::read_dir(out) {
-            Ok(mut entries) => entries.next().is_none(),
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => true,
-            Err(e) => return Err(Error::file(out, e)),
-        };
-        if !is_free {
-            return Err(Error::file(out, "is not empty; the new checkpoint needs a folder of its own"));
-        }
-        let name = out.file_name().ok_or_else(|| Error::file(out, "is no name for a new folder"))?;
-        let part = out.with_file_name(format!(".{}.{}.part", name.to_string_lossy(), std::process::id()));
-        fs::create_dir(&part).map_err(|e| Error::file(out, e))?;
-        Ok(Staging { part, out: out.to_path_buf() })
-    }
-
-    pub fn path(&self) -> &Path {
-        &self.part
-    }
-
-    pub fn publish(self) -> Result<()> {
-        let _ = fs::remove_dir(&self.out); // an empty folder, if any: not everywhere is it replaced
-        fs::rename(&self.part, &self.out).map_err(|e| Error::file(&self.out, e))
-    }
-}
-
-impl Drop for Staging {
-    fn drop(&mut self) {
-        if self.part.exists() {
-            let _ = fs::remove_dir_all(&self.part); // the error that led here is the one to tell
-        }
-    }
-}
-
-/// Everything that is not weights: configs and tokenizer. Components lie in folders within, named as `config.json` names
+/// Everything that is not weights of the model: configs, tokenizer, and what pretraining left beside it. Components lie in folders within, named as `config.json` names
 /// them, where they are looked for first.
 pub(super) fn copy_descriptions(source: &CheckpointFolder, to: &Path) -> Result<()> {
     let tokenizer = &source.tokenizer;
     let optional = [&tokenizer.model, &tokenizer.json, &tokenizer.added_tokens, &tokenizer.special_tokens_map];
     let optional = optional.into_iter().chain([&tokenizer.config, &source.generation_config]).flatten();
     copy(&source.root.join("config.json"), to)?;
-    let drawing = source.root.join(DrawingConfig::FILE);
-    if drawing.is_file() {
-        copy(&drawing, to)?;
-    }
+    let beside = [DrawingConfig::FILE, SCENE_ENCODER_FILE].map(|name| source.root.join(name));
+    beside.iter().filter(|file| file.is_file()).try_for_each(|file| copy(file, to))?;
     optional.into_iter().try_for_each(|file| copy(file, to))?;
     let plugins = &source.config.plugins;
     let clip = plugins.clip_vision_embedding.as_ref().map(|plugin| plugin.clip_vision_model_name_or_path.as_str());

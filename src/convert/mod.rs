@@ -21,9 +21,8 @@ pub use manifest::{MANIFEST, Manifest, SourceFile};
 
 use crate::models::survey::survey;
 use crate::nn::WeightFormat;
-use crate::weights::CheckpointFolder;
+use crate::weights::{CheckpointFolder, Staging};
 use crate::{Error, Result};
-use files::Staging;
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 use target::Target;
@@ -50,6 +49,7 @@ impl Default for ConvertOptions {
 #[derive(Debug, Clone, Serialize)]
 pub struct Converted {
     /// The folder.
+    #[serde(serialize_with = "as_text")]
     pub folder: PathBuf,
     /// Its files, without the folder.
     pub files: Vec<String>,
@@ -59,6 +59,11 @@ pub struct Converted {
     pub bytes: u64,
     /// Tensors of the source that no part of the model reads; they were left out.
     pub unused: Vec<String>,
+}
+
+/// A path for scripts; one that is no UTF-8 is shown as well as it can be.
+fn as_text<S: serde::Serializer>(path: &Path, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+    serializer.collect_str(&path.display())
 }
 
 /// Writes a checkpoint to the folder `out`, which must be empty or not be there. It appears when it is whole. `progress`

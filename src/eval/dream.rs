@@ -19,12 +19,17 @@ pub struct Dreamer<'a> {
     pub drawing: DrawOptions,
     /// How questions are answered.
     pub answering: AnswerOptions,
+    /// Called between prompts, denoising steps and tokens; an error ends the work there.
+    pub on_step: &'a dyn Fn() -> Result<()>,
 }
 
 impl Dreamer<'_> {
     /// Condition vectors of requests, `[N, Q, E]`. Prompts differ in length, so the decoder reads one after the other.
     fn conditions(&self, requests: &[&Request]) -> Result<Tensor> {
-        let condition = |request: &&Request| self.model.condition(&self.model.context(&request.text, &request.images)?);
+        let condition = |request: &&Request| {
+            (self.on_step)()?;
+            self.model.condition(&self.model.context(&request.text, &request.images)?)
+        };
         let all = requests.iter().map(condition).collect::<Result<Vec<_>>>()?;
         concat(&all.iter().collect::<Vec<_>>(), 0)
     }
@@ -40,15 +45,16 @@ impl Model for Dreamer<'_> {
         let mut noise = BatchNoise::new(options.rng, options.seed, rows);
         // The next batch draws other noise.
         self.drawing.seed += rows as u64;
-        let quiet = async |_: crate::diffusion::pipeline::Step<'_>| Ok(());
-        let latents = sample(diffusion, &condition, Some(&nothing), &options, None, &mut noise, quiet).await?;
+        let on_step = async |_: crate::diffusion::pipeline::Step<'_>| (self.on_step)();
+        let latents = sample(diffusion, &condition, Some(&nothing), &options, None, &mut noise, on_step).await?;
         decode_pictures(diffusion, &latents, options.tiling).await
     }
 
     async fn answer(&mut self, requests: &[&Request]) -> Result<Vec<String>> {
         let mut answers = Vec::new();
         for request in requests {
-            let answer = answer(self.model, &request.text, &request.images, &self.answering, |_: &str| Ok(())).await?;
+            let answer =
+                answer(self.model, &request.text, &request.images, &self.answering, |_: &str| (self.on_step)()).await?;
             answers.push(answer.text.trim().to_string());
         }
         Ok(answers)

@@ -3,7 +3,8 @@
 //! Differences to Pillow, both deliberate: 16-bit grey keeps its upper byte (Pillow clips it to white), and
 //! transparency of grey, palette and GIF pictures is laid over white as well (Pillow shows the arbitrary colours under it).
 
-use std::io::Cursor;
+use std::fs::{File, FileType};
+use std::io::{Cursor, Read};
 use std::path::Path;
 
 use ::image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits};
@@ -15,14 +16,44 @@ use crate::{Error, Result};
 /// Pillow's limit, against small files that unpack to gigabytes.
 const MOST_PIXELS: u64 = 178_956_970;
 
+/// More is no picture that somebody means to show.
+const MOST_BYTES: u64 = 1 << 30;
+
 /// Decodes a PNG, JPEG, WebP, BMP or GIF file (the first picture of an animation). The content decides, not the name.
 pub fn load(path: impl AsRef<Path>) -> Result<RgbImage> {
     let path = path.as_ref();
     if path.is_dir() {
         return Err(Error::file(path, "is a folder, not a picture"));
     }
-    let bytes = std::fs::read(path).map_err(|e| Error::file(path, e))?;
+    let bytes = read(path).map_err(|e| Error::file(path, e))?;
     decode(&path.display().to_string(), &bytes)
+}
+
+/// The content of a file or a pipe. A device such as `/dev/zero` may never end.
+fn read(path: &Path) -> std::io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let file = File::open(path)?;
+    let kind = file.metadata()?.file_type();
+    if !kind.is_file() && !is_pipe(kind) {
+        return Err(std::io::Error::other("is neither a file nor a pipe"));
+    }
+    file.take(MOST_BYTES + 1).read_to_end(&mut bytes)?;
+    match bytes.len() as u64 <= MOST_BYTES {
+        true => Ok(bytes),
+        false => Err(std::io::Error::other("has more than 1 GiB, too much for a picture")),
+    }
+}
+
+#[cfg(unix)]
+fn is_pipe(kind: FileType) -> bool {
+    use std::os::unix::fs::FileTypeExt;
+    kind.is_fifo()
+}
+
+/// Where files have no other kinds, what is neither a file nor a folder is let through.
+#[cfg(not(unix))]
+fn is_pipe(kind: FileType) -> bool {
+    !kind.is_dir()
 }
 
 /// Decodes a picture in memory; `what` names it in errors.

@@ -58,14 +58,22 @@ impl<'m> Conversation<'m> {
 
     /// Answers a question about everything so far; `on_text` sees the words as they come. A question that does not fit is
     /// an error and leaves the conversation as it was.
-    pub async fn ask(&mut self, question: &str, on_text: impl FnMut(&str) -> Result<()>) -> Result<Answer> {
+    pub async fn ask(&mut self, question: &str, mut on_text: impl FnMut(&str) -> Result<()>) -> Result<Answer> {
         self.read_question(question)?;
+        let mut shown = String::new();
+        let on_text = |text: &str| {
+            on_text(text)?;
+            shown += text;
+            Ok(())
+        };
         let answer = write(&mut self.decoding, &self.options, on_text).await;
-        // A turn that was interrupted ends as well: the next one can follow.
+        // A turn that was interrupted ends as well, with what was seen of it: the next one can follow.
+        let text = answer.as_ref().map_or(&shown, |answer| &answer.text);
+        if answer.is_ok() || !text.is_empty() {
+            self.said.parts.push(Part::Text(format!("**Assistant:** {text}")));
+        }
         self.end_turn()?;
-        let answer = answer?;
-        self.said.parts.push(Part::Text(format!("**Assistant:** {}", answer.text)));
-        Ok(answer)
+        answer
     }
 
     /// Draws a picture of everything so far and of `words`; it stays in the conversation. `on_step` sees the steps done, of so

@@ -7,7 +7,7 @@ use crate::weights::CheckpointFolder;
 use crate::{Error, Result};
 
 /// An error if the checkpoint cannot read a prompt with so many pictures: their places in it, and the tokens, of which
-/// `behind` more must fit.
+/// `behind` more must fit: one for an answer, none for a dream, which may go beyond the limit.
 pub fn check_prompt(folder: &CheckpointFolder, text: &str, images: usize, behind: usize) -> Result<()> {
     let tokenizer = Tokenizer::from_folder(&folder.root)?;
     let special = SpecialTokens::new(&tokenizer)?;
@@ -17,11 +17,6 @@ pub fn check_prompt(folder: &CheckpointFolder, text: &str, images: usize, behind
         true => Ok(()),
         false => Err(Error::Input(format!("the prompt has {tokens} tokens; this model takes at most {limit}"))),
     }
-}
-
-/// Tokens of a dream: the queries between two marks.
-pub fn dream_tokens(folder: &CheckpointFolder) -> usize {
-    folder.config.plugins.dream_embedding.as_ref().map_or(64, |dream| dream.num_dream_queries) + 2
 }
 
 /// Side of the pictures that the image generator draws unless it is told another: what its UNet says, or what the checkpoint was

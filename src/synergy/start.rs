@@ -8,15 +8,22 @@ use super::budget::Budget;
 use crate::data::shapes::{Theme, World};
 use crate::gpu::Gpu;
 use crate::models::preflight::resolution;
-use crate::train::pretraining::{PretrainConfig, Pretraining, RecordsConfig};
+use crate::train::pretraining::{PretrainConfig, Pretraining, RecordsConfig, SCENE_ENCODER_FILE};
 use crate::train::run::{OptimiserConfig, Progress, SaveConfig};
 use crate::train::{Decay, init_from, pretraining};
 use crate::weights::CheckpointFolder;
 use crate::{Error, Result};
 use std::path::{Path, PathBuf};
 
-/// The file of a model's folder that captions are compared with.
-const SCENE_ENCODER: &str = "scene_encoder.safetensors";
+/// An error if a model lacks what its cells are prepared with.
+pub(super) fn check(model: &Path, budget: &Budget) -> Result<()> {
+    let scene_encoder = model.join(SCENE_ENCODER_FILE);
+    if budget.prepare > 0 && !scene_encoder.is_file() {
+        let why = "is missing: pretraining leaves it beside a model, and synergy needs it to prepare the decoder";
+        return Err(Error::file(scene_encoder, why));
+    }
+    Ok(())
+}
 
 /// Writes the start of a seed below `folder`, or finds it there, and returns the checkpoint.
 pub(super) async fn start(
@@ -46,11 +53,7 @@ pub(super) async fn start(
 }
 
 fn preparation(model: &Path, fresh: &Path, out: &Path, budget: &Budget, seed: u64) -> Result<PretrainConfig> {
-    let scene_encoder = model.join(SCENE_ENCODER);
-    if !scene_encoder.is_file() {
-        let why = "is missing: pretraining leaves it beside a model, and synergy needs it to prepare the decoder";
-        return Err(Error::file(scene_encoder, why));
-    }
+    check(model, budget)?;
     let side = resolution(&CheckpointFolder::open(fresh)?);
     Ok(PretrainConfig {
         pretrain: Pretraining::Imitation,
@@ -71,7 +74,7 @@ fn preparation(model: &Path, fresh: &Path, out: &Path, budget: &Budget, seed: u6
             themes: [(Theme::Descriptions, 1.0)].into(),
             imitation: 10.0,
         }),
-        scene_encoder: Some(scene_encoder),
+        scene_encoder: Some(model.join(SCENE_ENCODER_FILE)),
         autoencoder: Default::default(),
         optimiser: OptimiserConfig {
             rate: 1e-3,

@@ -2,7 +2,7 @@
 
 use super::budget::Budget;
 use super::cell::Cell;
-use super::start::start;
+use super::start::{self, start};
 use super::{Findings, page};
 use crate::data::Objective;
 use crate::diffusion::pipeline::DrawOptions;
@@ -81,7 +81,7 @@ const TIMED: u64 = 2;
 impl Study {
     /// Does what is not done yet, and writes `report.md`, `report.json`, `curves.svg` and `index.html`.
     pub async fn run(&self, gpu: &Gpu, mut seen: impl FnMut(Event<'_>) -> Result<()>) -> Result<Findings> {
-        self.claim()?;
+        let is_claimed = self.check()?;
         let mut open: Vec<(u64, Cell)> = (self.first_seed..self.first_seed + self.seeds)
             .flat_map(|seed| Cell::all().into_iter().map(move |cell| (seed, cell)))
             .collect();
@@ -93,6 +93,13 @@ impl Study {
             }
         }
         let mut pace = Pace { cells: open.len(), of_a_cell: Duration::ZERO, measured: Vec::new() };
+        if !open.is_empty() {
+            start::check(&self.model, &self.budget)?;
+        }
+        // A study that cannot be made claims no folder.
+        if !is_claimed {
+            self.claim()?;
+        }
         if !open.is_empty() {
             pace.of_a_cell = self.estimate(gpu, &mut seen).await?;
             seen(Event::Plan(open.len(), pace.left()))?;
@@ -120,20 +127,30 @@ impl Study {
         Ok(self.budget.benchmark(resolution(&CheckpointFolder::open(&self.model)?)))
     }
 
-    /// An error if the folder holds another study.
-    fn claim(&self) -> Result<()> {
-        std::fs::create_dir_all(&self.out).map_err(|e| Error::file(&self.out, e))?;
-        let (path, model) = (self.out.join(STUDY), CheckpointFolder::open(&self.model)?);
-        let settings = serde_json::json!({ "model": model.fingerprint(), "budget": self.budget });
+    /// Whether the folder holds this study; an error if it holds another one.
+    fn check(&self) -> Result<bool> {
+        let (path, settings) = (self.out.join(STUDY), self.settings()?);
         if !path.is_file() {
-            return replace_file(&path, format!("{settings:#}\n").as_bytes());
+            return Ok(false);
         }
         let json = std::fs::read(&path).map_err(|e| Error::file(&path, e))?;
         let found: serde_json::Value = serde_json::from_slice(&json).map_err(|e| Error::file(&path, e))?;
         match found == settings {
-            true => Ok(()),
+            true => Ok(true),
             false => Err(Error::file(&path, "is of a study with another model or budget; take another folder")),
         }
+    }
+
+    /// Makes the folder one of this study.
+    fn claim(&self) -> Result<()> {
+        std::fs::create_dir_all(&self.out).map_err(|e| Error::file(&self.out, e))?;
+        replace_file(self.out.join(STUDY), format!("{:#}\n", self.settings()?).as_bytes())
+    }
+
+    /// What tells studies apart.
+    fn settings(&self) -> Result<serde_json::Value> {
+        let model = CheckpointFolder::open(&self.model)?;
+        Ok(serde_json::json!({ "model": model.fingerprint(), "budget": self.budget }))
     }
 
     /// What a finished cell has left.
@@ -216,7 +233,8 @@ impl Study {
         let side = resolution(folder);
         let (width, height, steps, batch) = (side, side, self.budget.denoising, BATCH);
         let drawing = DrawOptions { width, height, steps, batch, ..folder.drawing.options()? };
-        Ok(Dreamer { model, drawing, answering: AnswerOptions { max_tokens: TOKENS, ..AnswerOptions::default() } })
+        let answering = AnswerOptions { max_tokens: TOKENS, ..AnswerOptions::default() };
+        Ok(Dreamer { model, drawing, answering, on_step: &|| Ok(()) })
     }
 
     /// How long a cell that learns everything takes, from a few steps and tasks of one. All cells of a seed share its preparation.

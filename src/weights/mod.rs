@@ -24,6 +24,8 @@ mod safetensors_file;
 mod safetensors_writer;
 mod set;
 mod shards;
+#[cfg(feature = "cli")]
+mod staging;
 mod stored;
 mod torch_bin;
 #[cfg(feature = "cli")]
@@ -43,6 +45,8 @@ pub use safetensors_writer::{SafetensorsWriter, TensorHeader};
 pub use set::{Rename, WeightSet};
 #[cfg(feature = "cli")]
 pub(crate) use shards::last_part;
+#[cfg(feature = "cli")]
+pub(crate) use staging::Staging;
 pub use stored::{Order, StoredTensor};
 #[cfg(feature = "cli")]
 pub use torch_writer::TorchWriter;

@@ -121,9 +121,14 @@ impl OfficialWriter<'_> {
     /// Puts the file of unchanged weights in its place. It is made anew where the one that is kept is of other weights.
     fn share(&self, same: &[(String, StoredTensor<'_>)], to: &Path) -> Result<()> {
         if !holds(self.shared, same) {
-            let part = self.shared.with_extension("part");
-            write_same(&part, same)?;
-            std::fs::rename(&part, self.shared).map_err(|e| Error::file(self.shared, e))?;
+            let name = self.shared.file_name().unwrap_or_default().to_string_lossy();
+            let part = self.shared.with_file_name(format!(".{name}.{}.part", std::process::id()));
+            let written = write_same(&part, same)
+                .and_then(|()| std::fs::rename(&part, self.shared).map_err(|e| Error::file(self.shared, e)));
+            if written.is_err() {
+                let _ = std::fs::remove_file(&part); // the error that matters is the first one
+            }
+            written?;
         }
         link(self.shared, to)
     }

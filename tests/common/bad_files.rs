@@ -57,6 +57,19 @@ impl Bench {
         path
     }
 
+    /// A folder in the folder.
+    pub fn folder_within(&self, name: &str) -> PathBuf {
+        let path = self.folder().join(name);
+        fs::create_dir(&path).unwrap();
+        path
+    }
+
+    /// A document in a folder of its own.
+    pub fn document_within(&self, name: &str) -> PathBuf {
+        fs::create_dir(self.folder().join(name).parent().unwrap()).unwrap();
+        self.file(name, b"# A\n\nWords.\n")
+    }
+
     /// A good picture of a size.
     pub fn picture(&self, width: usize, height: usize) -> PathBuf {
         let image = dreamllm::image::RgbImage::new(width, height, vec![200; width * height * 3]).unwrap();

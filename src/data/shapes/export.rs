@@ -8,6 +8,9 @@ use crate::{Error, Result};
 use serde_json::{Value, json};
 use std::path::Path;
 
+/// What the folder says of itself.
+const ABOUT: &str = "world.json";
+
 /// What is written, besides `world.json`, which holds the world and the counts.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Export {
@@ -20,10 +23,12 @@ pub struct Export {
 }
 
 impl Export {
-    /// Writes `DIR/<theme>/metadata.jsonl` with its pictures beside it, as PNG files. `seen` is called after every record, with its
+    /// Writes `DIR/<theme>/metadata.jsonl` with its pictures beside it, as PNG files. The folder must be empty, or hold the same export,
+    /// perhaps a part of it, which is then written again. `seen` is called after every record, with its
     /// theme and number, and may end the work by an error.
     pub fn write(&self, folder: &Path, mut seen: impl FnMut(Theme, u64) -> Result<()>) -> Result<()> {
         self.world.check()?;
+        self.claim(folder)?;
         for &theme in &self.themes {
             let inside = folder.join(theme.name());
             std::fs::create_dir_all(&inside).map_err(|e| Error::file(&inside, e))?;
@@ -45,9 +50,23 @@ impl Export {
             }
             replace_file(inside.join("metadata.jsonl"), lines.as_bytes())?;
         }
+        Ok(())
+    }
+
+    /// Says in the folder what it will hold, unless it says so already. Whatever else is there is left alone.
+    fn claim(&self, folder: &Path) -> Result<()> {
         let names: Vec<&str> = self.themes.iter().map(|theme| theme.name()).collect();
         let about = json!({ "world": self.world, "themes": names, "records_of_each": self.count });
-        replace_file(folder.join("world.json"), format!("{about:#}\n").as_bytes())
+        let (file, about) = (folder.join(ABOUT), format!("{about:#}\n"));
+        if std::fs::read(&file).is_ok_and(|found| found == about.as_bytes()) {
+            return Ok(());
+        }
+        std::fs::create_dir_all(folder).map_err(|e| Error::file(folder, e))?;
+        let mut found = std::fs::read_dir(folder).map_err(|e| Error::file(folder, e))?;
+        if found.next().is_some() {
+            return Err(Error::file(folder, "is not empty and holds no export like this one; take another folder"));
+        }
+        replace_file(file, about.as_bytes())
     }
 }
 
@@ -127,6 +146,11 @@ mod tests {
         export.write(folder.path(), |_, _| Ok(())).unwrap();
         let about: Value = serde_json::from_slice(&std::fs::read(folder.path().join("world.json")).unwrap()).unwrap();
         assert_eq!(serde_json::from_value::<World>(about["world"].clone()).unwrap(), World::default());
+        // Written again, with nothing beside it; but never over another one, or over what is none.
+        export.write(folder.path(), |_, _| Ok(())).unwrap();
+        let why = |export: &Export, folder: &Path| export.write(folder, |_, _| Ok(())).unwrap_err().to_string();
+        assert!(why(&Export { count: 2, ..export.clone() }, folder.path()).contains("not empty"));
+        assert!(why(&export, &folder.path().join("captions")).contains("not empty"));
         let bad = Export { world: World { side: 7, ..World::default() }, ..export };
         assert!(bad.write(folder.path(), |_, _| Ok(())).is_err());
     }

@@ -151,7 +151,17 @@ impl TrainConfig {
     fn check(&self) -> Result<(), String> {
         let LossConfig { language, diffusion, noise_offset, input_perturbation, snr_gamma, drop_prob, .. } = self.loss;
         let optional = |x: Option<f64>, right: fn(f64) -> bool| x.is_none_or(right);
+        let empty = |path: &Path| path.as_os_str().is_empty();
         let checks = [
+            ("model", !empty(&self.model), "is empty; it must name a checkpoint's folder"),
+            ("out", !empty(&self.out), "is empty; it must name the run's folder"),
+            ("clip_folder", !self.clip_folder.as_deref().is_some_and(empty), "is empty; leave it out instead"),
+            (
+                "diffusion_folder",
+                !self.diffusion_folder.as_deref().is_some_and(empty),
+                "is empty; leave it out instead",
+            ),
+            ("samples.cfg_scale", self.samples.cfg_scale.is_finite(), "must be a number"),
             ("steps", self.steps > 0, "must be at least 1"),
             ("batch", self.batch > 0, "must be at least 1"),
             ("accumulate", self.accumulate > 0, "must be at least 1"),

@@ -1,14 +1,45 @@
 //! What the model draws and answers on the way.
 
 use super::{Ask, SamplesConfig};
-use crate::Result;
 use crate::diffusion::condition::Condition;
 use crate::diffusion::pipeline::{DrawOptions, draw};
 use crate::image::{load, replace_file, write_png};
 use crate::models::answer::{AnswerOptions, answer, write};
 use crate::models::decoding::Decoding;
 use crate::models::dreamllm::DreamLlm;
+use crate::models::preflight;
+use crate::weights::CheckpointFolder;
+use crate::{Error, Result};
 use std::path::Path;
+
+/// An error if something of it could not be shown: said before the first step, not after hours.
+pub(super) fn check(folder: &CheckpointFolder, samples: &SamplesConfig) -> Result<()> {
+    let wrong = |key: &str, error: Error| Error::Input(format!("samples.{key}: {error}"));
+    let side = preflight::resolution(folder);
+    preflight::check_drawing(folder, &drawing(samples, side)).map_err(|e| wrong("steps", e))?;
+    let options = AnswerOptions { max_tokens: samples.max_tokens, ..Default::default() };
+    options.check().map_err(|e| wrong("max_tokens", e))?;
+    for prompt in &samples.dreams {
+        let checked = preflight::check_prompt(folder, prompt, 0, 0);
+        checked.map_err(|e| wrong("dreams", e))?;
+    }
+    for ask in &samples.asks {
+        let images = usize::from(ask.image.is_some());
+        ask.image.iter().try_for_each(|image| load(image).map(|_| ())).map_err(|e| wrong("asks", e))?;
+        let prompt = match &ask.question {
+            Some(question) => options.chat().ask(images, question).prompt(),
+            None => "<image>".to_string(),
+        };
+        preflight::check_prompt(folder, &prompt, images, 1).map_err(|e| wrong("asks", e))?;
+    }
+    Ok(())
+}
+
+/// How pictures of a side are drawn.
+fn drawing(samples: &SamplesConfig, side: usize) -> DrawOptions {
+    let SamplesConfig { steps, cfg_scale, seed, .. } = *samples;
+    DrawOptions { steps, cfg_scale, seed, width: side, height: side, ..Default::default() }
+}
 
 /// Writes `dream-1.png`, … and `answers.jsonl` into a folder. Pictures carry their prompts.
 pub(super) async fn show(model: &DreamLlm, samples: &SamplesConfig, to: &Path) -> Result<()> {
@@ -27,9 +58,7 @@ pub(super) async fn show(model: &DreamLlm, samples: &SamplesConfig, to: &Path) -
 async fn dream(model: &DreamLlm, prompt: &str, samples: &SamplesConfig, file: &Path) -> Result<()> {
     let diffusion = model.diffusion()?;
     let condition = Condition::new(model, prompt, "", &[])?;
-    let SamplesConfig { steps, cfg_scale, seed, .. } = *samples;
-    let (width, height) = (diffusion.resolution, diffusion.resolution);
-    let options = DrawOptions { steps, cfg_scale, seed, width, height, ..Default::default() };
+    let options = drawing(samples, diffusion.resolution);
     for picture in draw(diffusion, &condition, &options, None, async |_| Ok(())).await? {
         write_png(file, &picture, &[("prompt", prompt)])?;
     }

@@ -25,12 +25,9 @@ pub fn begin(
     ranks: &Arc<Ranks>,
     progress: &dyn Fn(u64, u64),
 ) -> Result<Run<DreamTask>> {
-    let folder = match ranks.rank() {
-        0 => RunFolder::claim(&config.out, resume)?,
-        _ => RunFolder::join(&config.out),
-    };
-    // Nobody looks into the folder before the first process has put it in order.
-    ranks.meet();
+    if ranks.rank() == 0 {
+        RunFolder::check(&config.out, resume)?;
+    }
     let task = DreamTask::new(gpu, config, format, ranks.clone(), progress)?;
     let mut settings = config.settings()?;
     settings["weights"] = format!("{format:?}").into();
@@ -45,5 +42,11 @@ pub fn begin(
         show_every: config.samples.every,
         settings,
     };
+    // A run that cannot begin claims no folder; and nobody looks into it before the first process has put it in order.
+    let folder = match ranks.rank() {
+        0 => RunFolder::claim(&config.out, resume)?,
+        _ => RunFolder::join(&config.out),
+    };
+    ranks.meet();
     Run::begin(task, options, folder, ranks.clone())
 }

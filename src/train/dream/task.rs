@@ -1,14 +1,14 @@
 //! Samples, noise and losses of DreamLLM, batch by batch.
 
 use super::TrainConfig;
-use super::examples::show;
+use super::examples::{check, show};
 use crate::data::{Loader, LoaderOptions, Position, SampleBuilder, Skipped, TrainingBatch, TrainingData};
 use crate::gpu::Gpu;
 use crate::models::dreamllm::{DreamLlm, LoadOptions, bytes_to_load};
 use crate::nn::{Parameters, WeightFormat};
 use crate::random::philox::philox;
 use crate::tensor::Tensor;
-use crate::train::run::{BatchLoss, Learned, Task, began_with};
+use crate::train::run::{BatchLoss, FROZEN, Learned, Task, began_with};
 use crate::train::{Draws, GradientSum, Inputs, LossWeights, Objective, Ranks};
 use crate::weights::{CheckpointFolder, OfficialWriter, OpenOptions};
 use crate::{Error, Result};
@@ -58,7 +58,10 @@ impl DreamTask {
         let (clip_folder, diffusion_folder) = (config.clip_folder.clone(), config.diffusion_folder.clone());
         let open = OpenOptions { clip_folder, diffusion_folder, ..Default::default() };
         let source = CheckpointFolder::open_with(&config.model, &open)?;
-        // What is wrong with the data is said before gigabytes are loaded.
+        // What is wrong with the data, or with what is to be shown, is said before gigabytes are loaded.
+        if config.samples.every > 0 && ranks.rank() == 0 {
+            check(&source, &config.samples)?;
+        }
         let data = Arc::new(TrainingData::open(&config.data)?);
         let builder = Arc::new(SampleBuilder::from_folder(&source, config.data.objective, config.data.max_length)?);
         if builder.random_flip && config.data.sources.iter().any(|source| source.shapes.is_some()) {
@@ -184,7 +187,7 @@ impl Task for DreamTask {
     }
 
     async fn save(&self, parameters: &Parameters, to: &Path, trained: &Path, shared: &Path) -> Result<()> {
-        let shared = shared.join("frozen.safetensors");
+        let shared = shared.join(FROZEN);
         let writer = OfficialWriter { source: &self.source, shared: &shared, written: Some(trained) };
         writer.write(to, &Learned::new(&self.parameters, parameters)).await
     }

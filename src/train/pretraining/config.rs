@@ -151,7 +151,11 @@ impl PretrainConfig {
         let natural = |x: f32| x >= 0.0 && x.is_finite();
         let AutoencoderConfig { absolute, divergence, edges } = self.autoencoder;
         let imitates = self.pretrain == Pretraining::Imitation;
+        let empty = |path: &Path| path.as_os_str().is_empty();
         let checks = [
+            ("model", !empty(&self.model), "is empty; it must name a checkpoint's folder"),
+            ("out", !empty(&self.out), "is empty; it must name the run's folder"),
+            ("scene_encoder", !self.scene_encoder.as_deref().is_some_and(empty), "is empty; leave it out instead"),
             ("steps", self.steps > 0, "must be at least 1"),
             ("batch", self.batch > 0, "must be at least 1"),
             ("patterns", share(self.patterns), "is a share, between 0 and 1"),

@@ -30,6 +30,7 @@ pub use config::{PretrainConfig, Pretraining, RecordsConfig};
 pub use image_encoder::{PATCH_QUESTIONS, PatchHeads, PatchLabels};
 pub use scene_encoder::SceneEncoder;
 pub use task::PretrainTask;
+pub(crate) use task::SCENE_ENCODER_FILE;
 
 use super::run::{Run, RunFolder, RunOptions};
 use crate::Result;
@@ -39,7 +40,7 @@ use std::sync::Arc;
 
 /// Begins the run of a config, or continues it if `resume` says so and there is something to continue.
 pub fn begin(gpu: &Gpu, config: &PretrainConfig, resume: bool) -> Result<Run<PretrainTask>> {
-    let folder = RunFolder::claim(&config.out, resume)?;
+    RunFolder::check(&config.out, resume)?;
     let task = PretrainTask::new(gpu, config)?;
     let options = RunOptions {
         accumulate: 1,
@@ -52,5 +53,7 @@ pub fn begin(gpu: &Gpu, config: &PretrainConfig, resume: bool) -> Result<Run<Pre
         show_every: config.show_every,
         settings: config.settings()?,
     };
+    // A run that cannot begin claims no folder.
+    let folder = RunFolder::claim(&config.out, resume)?;
     Run::begin(task, options, folder, Arc::new(Ranks::alone()))
 }

@@ -13,7 +13,7 @@ use crate::ops::random::normal;
 use crate::random::philox;
 use crate::tensor::Tensor;
 use crate::train::diffusion_loss::diffusion_loss;
-use crate::train::run::{BatchLoss, Learned, Task, began_with};
+use crate::train::run::{BatchLoss, FROZEN, Learned, Task, began_with};
 use crate::train::{DiffusionOptions, Draws, Trained};
 use crate::weights::{CheckpointFolder, OfficialWriter, WeightFile, WeightSet};
 use crate::{Error, Result};
@@ -51,7 +51,7 @@ struct State {
 const SCENE_ENCODER: &str = "scene_encoder.";
 const PATCH_HEADS: &str = "patch_heads.";
 /// The file that a model's folder has beside its weights.
-const SCENE_ENCODER_FILE: &str = "scene_encoder.safetensors";
+pub(crate) const SCENE_ENCODER_FILE: &str = "scene_encoder.safetensors";
 /// Pictures by which latents are brought to mean 0 and deviation 1.
 const SCENES: usize = 512;
 /// The fourth word of the counter that gives batches their seeds, see `DreamTask`.
@@ -246,7 +246,7 @@ impl Task for PretrainTask {
     }
 
     async fn save(&self, parameters: &Parameters, to: &Path, trained: &Path, shared: &Path) -> Result<()> {
-        let shared = shared.join("frozen.safetensors");
+        let shared = shared.join(FROZEN);
         let writer = OfficialWriter { source: &self.source, shared: &shared, written: Some(trained) };
         let learned = Learned::new(&self.parameters, parameters);
         match self.config.pretrain {

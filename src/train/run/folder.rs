@@ -10,8 +10,10 @@
 //! | `shared/` | weights that are not trained, to which every checkpoint links |
 //! | `.….part`, `.….old` | a part in the making or being removed; a resumption clears them away |
 //!
-//! Folders are written under another name and renamed, and removed the same way: what has its name is whole.
+//! Folders are written under another name and renamed, and removed the same way: what has its name is whole. A run removes nothing
+//! that no run has made: it begins in an empty folder, goes on in a run's, and clears away what has a run's names.
 
+use super::STATE;
 use crate::{Error, Result};
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -26,32 +28,39 @@ pub struct RunFolder {
 const CHECKPOINT: &str = "step-";
 /// Parts of models that all checkpoints share.
 pub(super) const SHARED: &str = "shared";
+/// The one file in it.
+pub(in crate::train) const FROZEN: &str = "frozen.safetensors";
+pub(super) const LOG: &str = "log.jsonl";
+const SAMPLES: &str = "samples";
 const LOCK: &str = ".lock";
 
 impl RunFolder {
-    /// Makes the folder and locks it. A folder with a run in it is refused unless the run is to be resumed.
+    /// An error if a run cannot begin in a folder, or go on there if it is to be resumed. Nothing is changed.
+    pub fn check(root: &Path, resume: bool) -> Result<()> {
+        if !root.try_exists().map_err(|e| Error::file(root, e))? {
+            return Ok(());
+        }
+        let folder = RunFolder::join(root);
+        let names = folder.names()?;
+        let is_run = folder.path(LOG).is_file() || folder.newest()?.is_some();
+        match (is_run, resume) {
+            (true, true) => Ok(()),
+            (true, false) => {
+                Err(Error::file(root, "holds a run already; --resume continues it, another `out` begins a new one"))
+            }
+            (false, _) if names.iter().all(|name| name == LOCK) => Ok(()),
+            (false, _) => Err(Error::file(root, "is not empty and holds no run; a run needs a folder of its own")),
+        }
+    }
+
+    /// Makes the folder and locks it. A folder with a run in it is refused unless the run is to be resumed, one with anything else is
+    /// always refused.
     pub fn claim(root: &Path, resume: bool) -> Result<RunFolder> {
+        RunFolder::check(root, resume)?;
         fs::create_dir_all(root).map_err(|e| Error::file(root, e))?;
-        let lock = File::create(root.join(LOCK)).map_err(|e| Error::file(root, e))?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(fs::TryLockError::WouldBlock) => return Err(Error::file(root, "another process is training here")),
-            // Where files cannot be locked, nobody is kept out.
-            Err(fs::TryLockError::Error(_)) => {}
-        }
-        let folder = RunFolder { root: root.to_path_buf(), _lock: Some(lock) };
-        let used = |name: &String| name == "log.jsonl" || name == "final" || step_of(name).is_some();
-        if !resume && folder.names()?.iter().any(used) {
-            return Err(Error::file(
-                root,
-                "holds a run already; --resume continues it, another `out` begins a new one",
-            ));
-        }
+        let folder = RunFolder { root: root.to_path_buf(), _lock: lock(root)? };
+        RunFolder::check(root, resume)?; // another process may have begun in between
         folder.clear()?;
-        if folder.newest()?.is_none() {
-            // Whoever left this may have begun with another model.
-            remove_tree(&folder.path(SHARED))?;
-        }
         Ok(folder)
     }
 
@@ -72,8 +81,9 @@ impl RunFolder {
 
     /// Complete checkpoints by step, the newest last.
     pub fn checkpoints(&self) -> Result<Vec<(u64, PathBuf)>> {
-        let mut found: Vec<_> =
-            self.names()?.iter().filter_map(|name| Some((step_of(name)?, self.root.join(name)))).collect();
+        let found = self.names()?;
+        let found = found.iter().filter_map(|name| Some((step_of(name)?, self.root.join(name))));
+        let mut found: Vec<_> = found.filter(|(_, path)| path.join(STATE).is_file()).collect();
         found.sort();
         Ok(found)
     }
@@ -115,15 +125,18 @@ impl RunFolder {
         remove_tree(&old)
     }
 
-    /// Removes what an interrupted process left.
+    /// Removes what an interrupted process left: parts, and what all checkpoints share if there is none, since whoever left that may
+    /// have begun with another model.
     fn clear(&self) -> Result<()> {
-        let left = |name: &&String| name.starts_with('.') && (name.ends_with(".part") || name.ends_with(".old"));
-        for name in self.names()?.iter().filter(left) {
-            let path = self.root.join(name);
-            let removed = if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
-            removed.map_err(|e| Error::file(&path, e))?;
+        let samples = RunFolder::join(&self.path(SAMPLES));
+        let shared = RunFolder::join(&self.path(SHARED));
+        for folder in [self, &samples, &shared].into_iter().filter(|folder| folder.root.is_dir()) {
+            folder.names()?.iter().filter(|name| is_part(name)).try_for_each(|name| remove(&folder.path(name)))?;
         }
-        Ok(())
+        match self.newest()? {
+            None => remove(&shared.path(FROZEN)),
+            Some(_) => Ok(()),
+        }
     }
 
     fn names(&self) -> Result<Vec<String>> {
@@ -139,6 +152,36 @@ fn hidden(target: &Path, ending: &str) -> PathBuf {
     target.with_file_name(format!(".{name}.{ending}"))
 }
 
+/// Whether a name is that of something unfinished that a run writes or removes.
+fn is_part(name: &str) -> bool {
+    let Some(inner) = name.strip_prefix('.') else { return false };
+    let folder = inner.strip_suffix(".part").or_else(|| inner.strip_suffix(".old"));
+    let is_folder = |name: &str| name == "final" || name == "final-ema" || step_of(name).is_some();
+    let is_file = |name: &str| [LOG, "curves.svg", FROZEN].iter().any(|file| name.starts_with(&format!("{file}.")));
+    folder.is_some_and(is_folder) || inner.strip_suffix(".part").is_some_and(is_file)
+}
+
+/// Keeps other processes out as long as the file is open. What is in it, if it is somebody else's, stays.
+fn lock(root: &Path) -> Result<Option<File>> {
+    let path = root.join(LOCK);
+    let opened = File::options().write(true).create(true).truncate(false).open(&path);
+    let lock = opened.map_err(|e| Error::file(&path, e))?;
+    match lock.try_lock() {
+        Err(fs::TryLockError::WouldBlock) => Err(Error::file(root, "another process is training here")),
+        // Where files cannot be locked, nobody is kept out.
+        _ => Ok(Some(lock)),
+    }
+}
+
+/// Removes a file or a folder, if it is there.
+fn remove(path: &Path) -> Result<()> {
+    match fs::remove_file(path) {
+        Err(_) if path.is_dir() => remove_tree(path),
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(Error::file(path, e)),
+        _ => Ok(()),
+    }
+}
+
 fn remove_tree(path: &Path) -> Result<()> {
     match fs::remove_dir_all(path) {
         Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(Error::file(path, e)),
@@ -146,8 +189,9 @@ fn remove_tree(path: &Path) -> Result<()> {
     }
 }
 
+/// The step of a checkpoint, if a name is one's exactly.
 fn step_of(name: &str) -> Option<u64> {
-    name.strip_prefix(CHECKPOINT)?.parse().ok()
+    name.strip_prefix(CHECKPOINT)?.parse().ok().filter(|step| RunFolder::step_name(*step) == name)
 }
 
 /// Has the names in a folder and those in it written to the disk, where the system can do that.
@@ -180,7 +224,7 @@ mod tests {
         let publish = |step: u64| {
             let name = RunFolder::step_name(step);
             let written = folder
-                .publish(&name, async |part: &Path| fs::write(part.join("a"), "a").map_err(|e| Error::file(part, e)));
+                .publish(&name, async |part: &Path| fs::write(part.join(STATE), "a").map_err(|e| Error::file(part, e)));
             pollster::block_on(written).unwrap();
         };
         [100, 20, 3].into_iter().for_each(publish);
@@ -199,5 +243,34 @@ mod tests {
         assert!(used.is_some_and(|e| e.contains("--resume")));
         let folder = RunFolder::claim(place.path(), true).unwrap();
         assert!(!folder.names().unwrap().iter().any(|name| name.ends_with(".part")));
+    }
+
+    /// What a run did not make stays, whatever its name is.
+    #[test]
+    fn only_what_a_run_has_made_is_cleared_away() {
+        let place = tempfile::tempdir().unwrap();
+        let at = |name: &str| place.path().join(name);
+        let write = |name: &str| {
+            fs::create_dir_all(at(name).parent().unwrap()).unwrap();
+            fs::write(at(name), "mine").unwrap();
+        };
+        let own =
+            ["shared/holiday.jpg", ".notes.part", "backup.old/a", ".b.old", "step-5/state.json", "step-00000006/a"];
+        own.iter().for_each(|name| write(name));
+        for resume in [false, true] {
+            let refused = RunFolder::claim(place.path(), resume).err().map(|e| e.to_string());
+            assert!(refused.is_some_and(|e| e.contains("holds no run")), "{resume}");
+            assert!(!at(LOCK).exists());
+        }
+        // In a run's folder as well, where the run's own remains go.
+        let gone =
+            [".step-00000002.part/a", ".final.old/a", "samples/.step-00000002.part/a", "shared/frozen.safetensors"];
+        let gone = [&gone[..], &["shared/.frozen.safetensors.7.part", ".log.jsonl.0.part"]].concat();
+        gone.iter().chain(&[LOG]).for_each(|name| write(name));
+        let folder = RunFolder::claim(place.path(), true).unwrap();
+        assert!(folder.newest().unwrap().is_none());
+        folder.prune(1).unwrap();
+        assert!(own.iter().all(|name| at(name).is_file()));
+        assert!(gone.iter().all(|name| !at(name).exists()));
     }
 }

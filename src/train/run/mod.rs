@@ -15,6 +15,7 @@ mod saved;
 
 pub(super) use config::parse_toml;
 pub use config::{OptimiserConfig, SaveConfig};
+pub(super) use folder::FROZEN;
 pub use folder::RunFolder;
 pub(super) use learned::Learned;
 pub use log::{Line, Log, read as read_log};
@@ -170,7 +171,7 @@ impl<T: Task> Run<T> {
         let step = newest.as_ref().map_or(0, |(step, _)| *step);
         let mut run = Run {
             optimiser: Optimiser::new(options.adamw, options.max_norm),
-            log: (ranks.rank() == 0).then(|| Log::open(&folder.path("log.jsonl"), step)).transpose()?,
+            log: None,
             saved: newest.as_ref().map(|(step, _)| *step),
             speed: Speed::default(),
             task,
@@ -182,6 +183,10 @@ impl<T: Task> Run<T> {
         };
         if let Some((step, path)) = newest {
             run.restore(step, &path)?;
+        }
+        // The log is cut back to the checkpoint only when it is known that the run goes on from there.
+        if run.ranks.rank() == 0 {
+            run.log = Some(Log::open(&run.folder.path(folder::LOG), step)?);
         }
         Ok(run)
     }
@@ -199,11 +204,11 @@ impl<T: Task> Run<T> {
             self.log.as_mut().map_or(Ok(()), |log| log.add(&line))?;
             let on = on_step(&self.speed.progress(line, self.options.rates.total, self.task.gpu()));
             let on = self.all(on);
-            if due(self.step, self.options.show_every) {
-                self.show().await?;
-            }
             if due(self.step, self.options.save_every) || !on {
                 self.save().await?;
+            }
+            if due(self.step, self.options.show_every) {
+                self.show_or_save().await?;
             }
             if !on {
                 return Ok(false);
@@ -310,8 +315,18 @@ impl<T: Task> Run<T> {
         self.plot()
     }
 
+    /// A look that fails ends the run, and costs no step: a checkpoint is written first. Of several processes only one looks, so
+    /// there it cannot.
+    async fn show_or_save(&mut self) -> Result<()> {
+        let shown = self.show().await;
+        if shown.is_err() && self.ranks.count() == 1 {
+            self.save().await?;
+        }
+        shown
+    }
+
     fn plot(&self) -> Result<()> {
-        plot(&read_log(&self.folder.path("log.jsonl"))?, &self.folder.path("curves.svg"))
+        plot(&read_log(&self.folder.path(folder::LOG))?, &self.folder.path("curves.svg"))
     }
 
     /// Writes a checkpoint and removes the oldest.
