@@ -114,7 +114,7 @@ const WORDS: &[Row] = &[
     ("a picture to keep a document away from", "compose x -n <image> -m MODEL -o FOLDER/made", none, "1 images, but 0"),
     ("a picture to keep a conversation away from", "chat -n <image> -m MODEL", none, "1 images, but 0"),
     ("a topic about a picture", "compose <image> -m MODEL -o FOLDER/made", none, "1 images, but 0"),
-    ("a prompt that is too long", "dream LONG -m MODEL -o KEPT", none, "takes at most 2038"),
+    ("a prompt that is too long", "dream LONG -m MODEL -o KEPT", none, "takes at most 2048"),
     ("a question that is too long", "ask LONG -m MODEL", none, "takes at most 2047"),
 ];
 
