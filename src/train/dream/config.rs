@@ -138,7 +138,21 @@ impl TrainConfig {
     /// Reads a file. An error names the line or the key, in one line.
     pub fn open(path: &Path) -> Result<TrainConfig> {
         let text = std::fs::read_to_string(path).map_err(|e| Error::file(path, e))?;
-        TrainConfig::parse(&text).map_err(|why| Error::file(path, why))
+        let config = TrainConfig::parse(&text).map_err(|why| Error::file(path, why))?;
+        config.check_paths().map_err(|why| Error::file(path, why))?;
+        Ok(config)
+    }
+
+    /// An error that names the first path that is empty. Text alone may leave them to whoever parses it, as a study does.
+    fn check_paths(&self) -> Result<(), String> {
+        let paths = [
+            ("model", Some(&self.model), "must name a checkpoint's folder"),
+            ("out", Some(&self.out), "must name the run's folder"),
+            ("clip_folder", self.clip_folder.as_ref(), "can be left out instead"),
+            ("diffusion_folder", self.diffusion_folder.as_ref(), "can be left out instead"),
+        ];
+        let empty = paths.iter().find(|(_, path, _)| path.is_some_and(|path| path.as_os_str().is_empty()));
+        empty.map_or(Ok(()), |(key, _, why)| Err(format!("{key} is empty; it {why}")))
     }
 
     /// The same from text; the error is the reason only.
@@ -151,16 +165,7 @@ impl TrainConfig {
     fn check(&self) -> Result<(), String> {
         let LossConfig { language, diffusion, noise_offset, input_perturbation, snr_gamma, drop_prob, .. } = self.loss;
         let optional = |x: Option<f64>, right: fn(f64) -> bool| x.is_none_or(right);
-        let empty = |path: &Path| path.as_os_str().is_empty();
         let checks = [
-            ("model", !empty(&self.model), "is empty; it must name a checkpoint's folder"),
-            ("out", !empty(&self.out), "is empty; it must name the run's folder"),
-            ("clip_folder", !self.clip_folder.as_deref().is_some_and(empty), "is empty; leave it out instead"),
-            (
-                "diffusion_folder",
-                !self.diffusion_folder.as_deref().is_some_and(empty),
-                "is empty; leave it out instead",
-            ),
             ("samples.cfg_scale", self.samples.cfg_scale.is_finite(), "must be a number"),
             ("steps", self.steps > 0, "must be at least 1"),
             ("batch", self.batch > 0, "must be at least 1"),
