@@ -141,12 +141,12 @@ impl Findings {
             self.outcomes.len(),
         );
         let _ = self.table(&mut text); // writing to a String cannot fail
-        text += "\n## Joint learning against each half\n\nPaired by seed: the same initial weights, the same records in the same order; of pairs of picture and caption joint learning reads half and draws half, each half of it all.\n\n";
+        text += "\n## Joint learning against each half\n\nPaired by seed: the same initial weights, the same records in the same order; of pairs of picture and caption joint learning reads half and draws half, each half of it all. Every interval is a 95 % one by itself: of many, some leave zero out by chance.\n\n";
         self.differences.iter().for_each(|difference| text += &format!("- {difference}\n"));
         if self.differences.is_empty() {
             text += "- No pair of cells is complete yet.\n";
         }
-        text += "\n![losses of the first seed](curves.svg)\n\nPictures and answers side by side: [index.html](index.html). Raw numbers: [report.json](report.json).\n";
+        text += "\n![losses of one seed](curves.svg)\n\nPictures and answers side by side: [index.html](index.html). Raw numbers: [report.json](report.json).\n";
         text
     }
 

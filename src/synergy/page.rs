@@ -1,4 +1,4 @@
-//! Pictures and answers side by side, of the first seed. What is shown is chosen by a rule: the first tasks of each kind.
+//! Pictures and answers side by side, of one seed. What is shown is chosen by a rule: the first tasks of each kind.
 
 use super::cell::Cell;
 use super::study::Study;
@@ -15,7 +15,7 @@ use std::path::Path;
 /// Tasks of each kind.
 const SHOWN: usize = 6;
 /// Where a cell keeps what the page shows.
-const FOLDER: &str = "shown";
+pub(super) const FOLDER: &str = "shown";
 const ANSWERS: &str = "answers.json";
 const STYLE: &str = "body { font: 1em/1.4 sans-serif; margin: 2em } td, th { padding: .3em .6em; text-align: left; vertical-align: \
                      top; border-bottom: 1px solid #ddd } img { width: 64px; image-rendering: pixelated; display: block }";
@@ -128,13 +128,14 @@ fn drawn(folder: &Path, name: &str) -> String {
 fn pictures(page: &mut String, study: &Study, benchmark: &Benchmark) -> Result<()> {
     let cells: Vec<Cell> = Cell::all().into_iter().filter(|cell| cell.draws()).collect();
     let columns = cells.iter().map(|cell| cell.title()).chain(["given only the text".into()]);
-    page.push_str("<h2>Pictures</h2>\n");
+    let seed = study.shown_seed();
+    page.push_str(&format!("<h2>Pictures, seed {seed}</h2>\n"));
     heads(page, ["asked".to_string(), "right".to_string()].into_iter().chain(columns));
     for (name, _, task) in drawings(benchmark) {
         let mut row = vec![asked(&task.request)?, image(&encode_png(&task.real, &[])?)];
-        row.extend(cells.iter().map(|cell| drawn(&study.folder(study.first_seed, *cell), &name)));
+        row.extend(cells.iter().map(|cell| drawn(&study.folder(seed, *cell), &name)));
         let creation = Cell { objective: crate::data::Objective::Creation, interleaved: false };
-        row.push(drawn(&study.folder(study.first_seed, creation).join("text-only"), &name));
+        row.push(drawn(&study.folder(seed, creation).join("text-only"), &name));
         line(page, row);
     }
     page.push_str("</table>\n");
@@ -143,12 +144,13 @@ fn pictures(page: &mut String, study: &Study, benchmark: &Benchmark) -> Result<(
 
 fn answers(page: &mut String, study: &Study, benchmark: &Benchmark) -> Result<()> {
     let cells: Vec<Cell> = Cell::all().into_iter().filter(|cell| cell.answers()).collect();
+    let seed = study.shown_seed();
     let said = |cell: &Cell| -> BTreeMap<String, String> {
-        let file = study.folder(study.first_seed, *cell).join(FOLDER).join(ANSWERS);
+        let file = study.folder(seed, *cell).join(FOLDER).join(ANSWERS);
         std::fs::read(file).ok().and_then(|json| serde_json::from_slice(&json).ok()).unwrap_or_default()
     };
     let said: Vec<_> = cells.iter().map(said).collect();
-    page.push_str("<h2>Answers</h2>\n");
+    page.push_str(&format!("<h2>Answers, seed {seed}</h2>\n"));
     heads(page, ["asked".to_string(), "right".to_string()].into_iter().chain(cells.iter().map(|cell| cell.title())));
     for (name, _, task) in questions(benchmark) {
         let answers = said.iter().map(|said| said.get(&name).map_or("–".into(), |answer| escaped(answer)));
@@ -158,13 +160,13 @@ fn answers(page: &mut String, study: &Study, benchmark: &Benchmark) -> Result<()
     Ok(())
 }
 
-/// The losses of the first seed, all cells in one picture.
+/// The losses of the same seed, all cells in one picture.
 fn curves(study: &Study) -> Result<()> {
     let mut panels = Vec::new();
     for loss in ["language", "diffusion"] {
         let mut curves = Vec::new();
         for cell in Cell::all() {
-            let log = study.folder(study.first_seed, cell).join("log.jsonl");
+            let log = study.folder(study.shown_seed(), cell).join("log.jsonl");
             let lines = if log.is_file() { read_log(&log)? } else { Vec::new() };
             let points =
                 lines.iter().filter_map(|line| Some((line.step as f64, f64::from(line.losses.get(loss).copied()??))));

@@ -29,8 +29,8 @@ pub struct Study {
     pub model: PathBuf,
     /// The folder of the report; a study that is there is continued.
     pub out: PathBuf,
-    /// How many seeds, and the first of them. Machines that took some seeds each put their folders `seed-N` together; a study of
-    /// all seeds then finds them done.
+    /// How many seeds, and the first of them. Machines that took some seeds each put their folders `seed-N` together, or of each cell
+    /// the `result.json` alone; a study of all seeds then finds them done.
     pub seeds: u64,
     /// The first one.
     pub first_seed: u64,
@@ -120,6 +120,13 @@ impl Study {
     /// The folder of a cell.
     pub(super) fn folder(&self, seed: u64, cell: Cell) -> PathBuf {
         self.out.join(format!("seed-{seed}")).join(cell.name())
+    }
+
+    /// The seed whose pictures, answers and losses are shown: the first one that has them. A study that was put together may have
+    /// nothing but the `result.json` of others.
+    pub(super) fn shown_seed(&self) -> u64 {
+        let has_all = |seed: &u64| Cell::all().iter().all(|cell| self.folder(*seed, *cell).join(page::FOLDER).is_dir());
+        (self.first_seed..self.first_seed + self.seeds).find(has_all).unwrap_or(self.first_seed)
     }
 
     /// The benchmark of all cells.
@@ -338,5 +345,24 @@ impl Pace {
 
     fn left(&self) -> Duration {
         self.of_a_cell * self.cells as u32
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_seed_that_has_pictures_is_shown() {
+        let folder = tempfile::tempdir().unwrap();
+        let out = folder.path().to_path_buf();
+        let study = Study { model: out.clone(), out, seeds: 3, first_seed: 4, budget: Budget::SMOKE };
+        assert_eq!(study.shown_seed(), 4);
+        for (seed, cells) in [(5, &Cell::all()[..2]), (6, &Cell::all()[..])] {
+            for cell in cells {
+                std::fs::create_dir_all(study.folder(seed, *cell).join(page::FOLDER)).unwrap();
+            }
+        }
+        assert_eq!(study.shown_seed(), 6);
     }
 }
