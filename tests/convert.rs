@@ -134,7 +134,7 @@ fn a_quantised_folder_passes_the_stages_of_its_origin() {
     let (q8, reference) = (folder.path().join("q8"), tiny().join("reference"));
     converted(&tiny(), &q8, WeightFormat::Q8, false, u64::MAX);
     let verified = |root: &Path, format| {
-        let reports = verify_against(root, &reference, gpu(), format, |_| ());
+        let reports = verify_against(root, &reference, gpu(), format, |_| Ok(()));
         let reports = pollster::block_on(reports).unwrap();
         let failed: Vec<_> = reports.iter().filter(|report| report.verdict == Verdict::Failed).collect();
         assert!(failed.is_empty(), "{failed:#?}");

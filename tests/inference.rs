@@ -9,6 +9,7 @@ use dreamllm::diffusion::condition::Condition;
 use dreamllm::diffusion::pipeline::{DrawOptions, Step, decode, draw, pictures};
 use dreamllm::diffusion::source::Source;
 use dreamllm::diffusion::{Sampler, SamplerKind, SamplerOptions};
+use dreamllm::gpu::GpuOptions;
 use dreamllm::image::{RgbImage, load};
 use dreamllm::interleaved::{ComposeOptions, Conversation, Document, Event, Part, compose};
 use dreamllm::models::answer::{AnswerOptions, Ending, answer};
@@ -17,6 +18,7 @@ use dreamllm::models::config::TimestepSpacing;
 use dreamllm::models::decoding::Decoding;
 use dreamllm::models::dreamllm::{Diffusion, DreamLlm, LoadOptions};
 use dreamllm::models::generation::{GREEDY, Stop, generate};
+use dreamllm::models::llama::Cache;
 use dreamllm::models::vae_tiles::Tiling;
 use dreamllm::ops::random::normal;
 use dreamllm::ops::sample::Sampling;
@@ -98,6 +100,20 @@ fn every_row_of_a_batch_is_searched_as_if_it_were_alone() {
         let alone = block_on(beam_search(&model, &alone.unwrap(), BeamOptions::new(3), stop(6), |_| Ok(()))).unwrap();
         assert_eq!(found[0].ids, alone[0][0].ids);
     }
+}
+
+/// Attention cannot cut the keys of one sequence, so that a pass fails in the first layer, when its tokens are counted in.
+#[test]
+fn a_pass_that_fails_leaves_the_cache_as_it_was() {
+    let options = GpuOptions { max_binding: Some(32 << 10), ..GpuOptions::default() };
+    let weak = gpu().emulate(&options).unwrap();
+    let model =
+        DreamLlm::load(&CheckpointFolder::open(tiny()).unwrap(), &weak, LoadOptions::default(), &|_| ()).unwrap();
+    let context = model.context("A dog", &[]).unwrap();
+    let mut cache = Cache::default();
+    let error = model.llama.forward(&context.embeds, &context.tokens, Some(&mut cache)).unwrap_err();
+    assert!(matches!(error, Error::TooLarge { .. }), "{error}");
+    assert_eq!((cache.len(), cache.layer(0).is_some()), (0, true));
 }
 
 #[test]

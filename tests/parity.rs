@@ -16,7 +16,7 @@ use dreamllm::weights::{CheckpointFolder, WeightFile};
 use std::path::PathBuf;
 
 fn passes(gpu: &Gpu, format: WeightFormat) -> Vec<StageReport> {
-    let reports = pollster::block_on(verify(&tiny(), gpu, format, |_| ())).unwrap();
+    let reports = pollster::block_on(verify(&tiny(), gpu, format, |_| Ok(()))).unwrap();
     let failed: Vec<_> = reports.iter().filter(|r| r.verdict == Verdict::Failed).collect();
     assert!(failed.is_empty(), "{failed:#?}");
     reports

@@ -31,15 +31,12 @@ impl VerifyArguments {
         if !output.json {
             say!("{:<38} {:>8}  {:>9}  {:>7}  verdict", "stage", "compared", "worst", "bound");
         }
-        // Nothing is written here that could be half done, so the program ends between two stages.
         let show = |report: &StageReport| {
-            if check_interrupt().is_err() {
-                note!("interrupted; not all stages were verified");
-                std::process::exit(130);
-            }
+            check_interrupt()?;
             if !output.json {
                 print(report);
             }
+            Ok(())
         };
         let reports = verify_against(&self.checkpoint, &reference, &gpu, device.format(), show).await?;
         check_interrupt()?;

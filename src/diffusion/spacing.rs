@@ -67,3 +67,16 @@ fn trailing(train: usize, steps: usize) -> Vec<f64> {
     let width = (train - train / steps as f64) - train;
     (0..steps).map(|i| (train + i as f64 * width).round_ties_even() - 1.0).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::trailing;
+
+    /// Places whose exact value is a half, as NumPy rounds them: 936 and 686, where the halves would go to 937 and 687.
+    #[test]
+    fn trailing_timesteps_are_those_of_numpy() {
+        let steps = trailing(1000, 48);
+        assert_eq!([steps[0], steps[3], steps[15], steps[47]], [999.0, 936.0, 686.0, 20.0]);
+        assert_eq!(trailing(1000, 4), [999.0, 749.0, 499.0, 249.0]);
+    }
+}

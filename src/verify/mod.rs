@@ -68,12 +68,12 @@ struct Bench<'a> {
 /// How the recorded files of training begin, in the order in which a failure explains the next ones.
 const TRAINING: [&str; 4] = ["train_losses", "grads_", "vm_variants", "adamw_"];
 
-/// Runs all stages of `root/reference`; `on_stage` sees each report as it is ready.
+/// Runs all stages of `root/reference`; `on_stage` sees each report as it is ready, and may end it by an error.
 pub async fn verify(
     root: &Path,
     gpu: &Gpu,
     format: WeightFormat,
-    mut on_stage: impl FnMut(&StageReport),
+    mut on_stage: impl FnMut(&StageReport) -> Result<()>,
 ) -> Result<Vec<StageReport>> {
     verify_against(root, &root.join("reference"), gpu, format, &mut on_stage).await
 }
@@ -84,7 +84,7 @@ pub async fn verify_against(
     reference: &Path,
     gpu: &Gpu,
     format: WeightFormat,
-    mut on_stage: impl FnMut(&StageReport),
+    mut on_stage: impl FnMut(&StageReport) -> Result<()>,
 ) -> Result<Vec<StageReport>> {
     let reference = reference.to_path_buf();
     if !reference.is_dir() {
@@ -101,7 +101,7 @@ pub async fn verify_against(
             continue;
         }
         for report in bench.run(name).await {
-            on_stage(&report);
+            on_stage(&report)?;
             reports.push(report);
         }
     }
@@ -109,7 +109,7 @@ pub async fn verify_against(
     let training = if format == WeightFormat::F32 { bench.recorded(&TRAINING)? } else { Vec::new() };
     for name in training {
         let report = bench.train(&name).await;
-        on_stage(&report);
+        on_stage(&report)?;
         reports.push(report);
     }
     if reports.is_empty() {
